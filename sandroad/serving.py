@@ -1,0 +1,50 @@
+"""From settings to a serving process: one waitress server, background work started after the fork, an orderly end on SIGTERM."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import waitress
+from flask import Flask
+
+from sandroad.settings import AppConfig, read_config
+from sandroad.web import running
+
+Run = Callable[[Mapping[str, Any]], None]
+
+
+def serving(create_app: Callable[[Any], Flask], config_kind: type[AppConfig]) -> Run:
+    """Return ``run(mapping)``: read the settings, make the app, serve until SIGTERM or SIGINT."""
+
+    def run(mapping: Mapping[str, Any]) -> None:
+        config = read_config(config_kind, mapping)
+        Path(config.data).mkdir(parents=True, exist_ok=True)
+        serve_until_signal(create_app(config), config)
+
+    return run
+
+
+def serve_until_signal(app: Flask, config: AppConfig) -> None:
+    """Serve ``app`` on the configured address until the process is asked to end."""
+    server = waitress.create_server(
+        app, host=config.host, port=config.port, threads=config.threads, ident=None, clear_untrusted_proxy_headers=True,
+        channel_timeout=120, max_request_body_size=1 << 30, backlog=512,
+    )  # fmt: skip
+    state = running(app)
+    state.start()
+
+    def end(_signal: int, _frame: Any) -> None:
+        threading.Thread(target=server.close, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    logging.getLogger(__name__).info("%s serves on port %d", config.name, config.port)
+    try:
+        server.run()
+    except OSError:
+        logging.getLogger(__name__).debug("the listening socket was closed")
+    finally:
+        state.stop()
