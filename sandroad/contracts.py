@@ -72,9 +72,8 @@ class Operation:
 
     def check_response(self, status: int, content_type: str, payload: bytes) -> None:
         """Raise ``ContractBroken`` unless the contract documents this answer."""
-        documented = (
-            self.responses.get(str(status)) or self.responses.get(f"{status // 100}XX") or self.responses.get("default")
-        )
+        named = (str(status), f"{status // 100}XX", "default")
+        documented = next((self.responses[name] for name in named if name in self.responses), None)
         if documented is None:
             raise ContractBroken(f"{self.operation_id} answered {status}, which its contract does not document")
         media_type = content_type.split(";")[0].strip()

@@ -165,7 +165,9 @@ class Outbox:
         """Return counts by state and the dead entries (without contents)."""
         table = self.table
         with self._database.read() as connection:
-            counts = dict(connection.execute(select(table.c.state, func.count()).group_by(table.c.state)))
+            counts: dict[str, int] = dict(
+                connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+            )
             dead = connection.execute(
                 select(table).where(table.c.state == "dead").order_by(table.c.position).limit(100)
             ).mappings()

@@ -1,0 +1,222 @@
+"""`up`, `down`, `reset`, `doctor`, `serve`: a sandbox's beginning and end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sandroad.cli.options import data_option
+from sandroad.country.topology import Topology
+from sandroad.running.background import run_supervisor
+from sandroad.running.client import SandboxError
+from sandroad.running.doctor import Finding, examine
+from sandroad.running.embedded import ROOT, Options
+from sandroad.running.one import serve_one
+from sandroad.running.orders import is_running, order
+from sandroad.running.plan import CENTRAL, PORTS_PER_SANDBOX
+from sandroad.running.provision import Provision
+
+
+@click.command()
+@data_option
+@click.option("--foreground", is_flag=True, help="Stay in the foreground; end with Ctrl-C.")
+@click.option("--country", type=click.Path(file_okay=False, path_type=Path), help="Play another country's folder.")
+@click.option("--amqp", envvar="SANDROAD_AMQP", help="An administrator's URL of RabbitMQ: messages travel through it.")
+@click.option("--database", envvar="SANDROAD_DATABASE", help="An administrator's URL of PostgreSQL instead of SQLite.")
+@click.option("--population", type=click.IntRange(50, 100_000), help="Persons in the country.  [default: 2000]")
+@click.option(
+    "--base-port", type=click.IntRange(1024, 65_400), help="First of the sandbox's 100 ports.  [default: 7000]"
+)
+def up(data: Path, foreground: bool, **asked: Any) -> None:
+    """Start the sandbox; returns when all is healthy."""
+    options = _options(data, asked)
+    Topology.read(options.country)
+    if is_running(options.data):
+        _start_missing(options.data)
+        return
+    _refuse_unless_ready(options)
+    (options.data / "settled.json").unlink(missing_ok=True)
+    if foreground:
+        run_supervisor(options, time.time())
+        return
+    _start_in_background(options)
+
+
+@click.command()
+@data_option
+def down(data: Path) -> None:
+    """Stop the sandbox; its data stays."""
+    stop(data.resolve())
+    click.echo("stopped")
+
+
+def stop(data: Path) -> None:
+    """Stop the supervisor and wait until it has gone."""
+    pids = data / "pids.json"
+    try:
+        order(data, "down")
+    except SandboxError:
+        if not pids.exists():
+            raise
+    deadline = time.monotonic() + 60
+    while pids.exists() and is_running(data):
+        if time.monotonic() > deadline:
+            raise SandboxError(f"the supervisor did not end within a minute; see {data / 'logs'}")
+        time.sleep(0.1)
+    pids.unlink(missing_ok=True)
+
+
+@click.command()
+@data_option
+@click.option("--amqp", envvar="SANDROAD_AMQP", help="As given to `up`, if it was.")
+@click.option("--database", envvar="SANDROAD_DATABASE", help="As given to `up`, if it was.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(data: Path, amqp: str | None, database: str | None, yes: bool) -> None:
+    """Empty all data, keep the keys, start again."""
+    options = _options(data, {"amqp": amqp, "database": database})
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Empty the sandbox in {options.data}?", abort=True)
+    if is_running(options.data):
+        stop(options.data)
+    topology = Topology.read(options.country)
+    empty(options, topology)
+    _start_in_background(options)
+
+
+def empty(options: Options, topology: Topology) -> None:
+    """Remove every database, log and piece of evidence but central's, which knows the certificates."""
+    names = [m.gateway for m in topology.members] + [a.name for _, a in topology.apps()]
+    for database in (options.data / "members").glob("*/*/*.db*"):
+        database.unlink()
+    for folder in ("logs", "evidence"):
+        shutil.rmtree(options.data / folder, ignore_errors=True)
+    (options.data / "settled.json").unlink(missing_ok=True)
+    provision = Provision(options.amqp, options.database, options.data)
+    provision.empty_databases([name for name in names if name != CENTRAL])
+
+
+@click.command()
+@data_option
+@click.option("--base-port", type=click.IntRange(1024, 65_400))
+@click.option("--amqp", envvar="SANDROAD_AMQP")
+@click.option("--database", envvar="SANDROAD_DATABASE")
+def doctor(data: Path, **asked: Any) -> None:
+    """Look for what is missing, and name what brings it."""
+    options = _options(data, {**asked})
+    findings = list(_findings(options))
+    for finding in findings:
+        click.echo(f"  {'ok ' if finding.ok else 'NO '} {finding.what}: {finding.said}")
+        if not finding.ok:
+            click.echo(f"      → {finding.remedy}")
+    if not all(finding.ok for finding in findings):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("settings", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+def serve(settings: Path) -> None:
+    """Be one process of a sandbox, configured by its settings file (for containers)."""
+    serve_one(settings)
+
+
+def _options(data: Path, asked: dict[str, Any]) -> Options:
+    """Return what was asked for now, else what this sandbox was started with, else the defaults."""
+    data = data.resolve()
+    kept: dict[str, Any] = {}
+    if (data / "sandbox.json").exists():
+        kept = json.loads((data / "sandbox.json").read_text(encoding="utf-8")).get("options", {})
+    for name in ("amqp", "database"):
+        if kept.get(name) and not asked.get(name):
+            raise SandboxError(
+                f"this sandbox was started with --{name}; give its administrator's URL again, it is not kept"
+            )
+    wanted = {key: value for key, value in asked.items() if value is not None}
+    options = Options(data, ROOT / "country")
+    if kept:
+        options = replace(
+            options, country=Path(kept["country"]), base_port=kept["base_port"], population=kept["population"]
+        )
+    options = replace(options, **wanted)
+    return replace(options, country=options.country.resolve())
+
+
+def _findings(options: Options) -> Any:
+    ports = range(options.base_port, options.base_port + PORTS_PER_SANDBOX)
+    return examine(options.data, ports, running=is_running(options.data), amqp=options.amqp, database=options.database)
+
+
+def _refuse_unless_ready(options: Options) -> None:
+    wrong: list[Finding] = [finding for finding in _findings(options) if not finding.ok]
+    if wrong:
+        raise SandboxError("\n".join(f"{f.what}: {f.said} → {f.remedy}" for f in wrong))
+
+
+def _start_missing(data: Path) -> None:
+    """`up` on a running sandbox starts what was stopped."""
+    for name, state in order(data, "list")["processes"].items():
+        if not state["pid"]:
+            order(data, "start", name)
+            click.echo(f"started {name}")
+    _wait_until_settled(data, None)
+
+
+def _start_in_background(options: Options) -> None:
+    (options.data / "logs").mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "sandroad.running.background",
+        json.dumps(vars(options), default=str),
+        str(time.time()),
+    ]
+    with (options.data / "logs" / "supervisor.log").open("ab") as log:
+        supervisor = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=options.data,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        )
+    _wait_until_settled(options.data, supervisor)
+
+
+def _wait_until_settled(data: Path, supervisor: "subprocess.Popen[bytes] | None") -> None:
+    """Show progress until the sandbox is ready; raise ``SandboxError`` with the reason if it will not be."""
+    shown = ""
+    while True:
+        settled = _read(data / "settled.json")
+        if settled.get("ok"):
+            return click.echo(f"ready in {settled['ready_seconds']} s" if supervisor else "ready", err=True)
+        if settled:
+            raise SandboxError(f"not ready: {settled['reason']} (logs: {data / 'logs'})")
+        if supervisor and supervisor.poll() is not None:
+            raise SandboxError(f"the supervisor ended: {_last_line(data / 'logs' / 'supervisor.log')}")
+        line = _read(data / "progress.json").get("line", "")
+        if line != shown:
+            click.echo(f"  {line}", err=True)
+            shown = line
+        time.sleep(0.05)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+COMMANDS = (up, down, reset, doctor, serve)

@@ -1,0 +1,1 @@
+"""The country being played: reading and checking its folder of data files. Knows no block by name."""

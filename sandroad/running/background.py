@@ -1,0 +1,39 @@
+"""An embedded sandbox's parent, in the foreground or as ``python -m sandroad.running.background OPTIONS BEGAN``."""
+
+import json
+import sys
+from pathlib import Path
+
+from sandroad.country.documents import CountryError
+from sandroad.country.seeding import seed
+from sandroad.country.topology import Topology
+from sandroad.running.embedded import Options, prepare, process_folder
+from sandroad.running.plan import Process, TooManyProcesses
+from sandroad.running.provision import Provision, ProvisionError
+from sandroad.running.settle import settle
+from sandroad.running.supervisor import Supervisor
+
+
+def run_supervisor(options: Options, began: float) -> None:
+    """Prepare the data directory and be the parent of all processes until told to stop. ``began`` is a wall-clock time."""
+    topology = Topology.read(options.country)
+    plan = prepare(options, topology, Provision(options.amqp, options.database, options.data))
+
+    def settings(process: Process) -> Path:
+        return process_folder(options.data, process.member, process.name) / "settings.json"
+
+    Supervisor(options.data, plan, settings, lambda: settle(options.data, options.population, began, seed)).run()
+
+
+def main() -> None:
+    """Read the options and run; a known failure is one line, which `up` shows."""
+    given = json.loads(sys.argv[1])
+    options = Options(**{**given, "data": Path(given["data"]), "country": Path(given["country"])})
+    try:
+        run_supervisor(options, float(sys.argv[2]))
+    except (ProvisionError, CountryError, TooManyProcesses) as failure:
+        sys.exit(str(failure))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Orders to the supervisor of an embedded sandbox, over its Unix socket."""
+
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sandroad.running.client import SandboxError
+
+
+def socket_path(data: Path) -> Path:
+    """Return the socket's path: in the temporary folder, because a data directory's path may be too long for a socket."""
+    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"sandroad-{os.getuid()}-{mark}.sock"
+
+
+def order(data: Path, *words: str, timeout: float = 60.0) -> dict[str, Any]:
+    """Give an order and return the answer; raise ``SandboxError`` if no supervisor listens or it refuses."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(str(socket_path(data)))
+        except OSError as defect:
+            raise SandboxError(f"no sandbox runs in {data}: start it with `sandroad up`") from defect
+        connection.sendall(" ".join(words).encode())
+        connection.shutdown(socket.SHUT_WR)
+        chunks = iter(lambda: connection.recv(65536), b"")
+        answer = json.loads(b"".join(chunks))
+    if not answer.get("ok"):
+        raise SandboxError(str(answer.get("reason", "the supervisor refused")))
+    return answer
+
+
+def is_running(data: Path) -> bool:
+    """Tell whether a supervisor runs for this data directory."""
+    try:
+        order(data, "list", timeout=5)
+    except SandboxError:
+        return False
+    return True
