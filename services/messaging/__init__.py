@@ -1,0 +1,1 @@
+"""Messaging: e-mail and SMS on behalf of organisations, into an inbox that never leaves the machine."""
