@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography import x509
 
+from gateway.trust.anchor import Anchor
 from gateway.trust.certificates import SigningKey, check_subject, issuer_of, signing_key
 from gateway.trust.fields import CODE, MEMBER, Fields
 from gateway.trust.ocsp import CLOCK_TOLERANCE, read_ocsp
@@ -26,21 +27,6 @@ from gateway.trust.refusals import (
     ConfigurationRolledBack,
 )
 from gateway.trust.signed import open_signed
-
-
-class TrustAnchor(Protocol):
-    """What ``load`` asks of an anchor; it reached the gateway by another way than the configuration does."""
-
-    @property
-    def instance(self) -> str: ...
-    @property
-    def configuration_certificate(self) -> x509.Certificate: ...
-    @property
-    def ca_certificates(self) -> Sequence[x509.Certificate]: ...
-    @property
-    def tsa_certificates(self) -> Sequence[x509.Certificate]: ...
-    @property
-    def ocsp_freshness_seconds(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +110,7 @@ class GlobalConfiguration:
         return now >= self.expires_at
 
 
-def load(signed: bytes, anchor: TrustAnchor, now: datetime, minimum_version: int = 0) -> GlobalConfiguration:
+def load(signed: bytes, anchor: Anchor, now: datetime, minimum_version: int = 0) -> GlobalConfiguration:
     """Return the configuration in ``signed``, if every rule holds.
 
     Otherwise raises the ``ConfigurationRefused`` named for the first broken rule.
@@ -161,7 +147,7 @@ def load(signed: bytes, anchor: TrustAnchor, now: datetime, minimum_version: int
     )
 
 
-def _check_identity(fields: Fields, anchor: TrustAnchor) -> None:
+def _check_identity(fields: Fields, anchor: Anchor) -> None:
     """One central may run several instances with one key: what holds in a test network must not hold in another."""
     instance = fields.text("instance", CODE)
     if instance != anchor.instance:
@@ -190,7 +176,7 @@ def _check_version(fields: Fields, minimum_version: int) -> None:
         )
 
 
-def _freshness(fields: Fields, anchor: TrustAnchor) -> int:
+def _freshness(fields: Fields, anchor: Anchor) -> int:
     """The configuration may ask for fresher OCSP answers than the anchor, never for staler ones."""
     return min(fields.number("ocsp_freshness_seconds", 1), anchor.ocsp_freshness_seconds)
 
@@ -219,7 +205,7 @@ def _members(fields: Fields) -> dict[str, MemberEntry]:
 
 
 def _gateways(
-    fields: Fields, anchor: TrustAnchor, members: dict[str, MemberEntry], now: datetime
+    fields: Fields, anchor: Anchor, members: dict[str, MemberEntry], now: datetime
 ) -> tuple[tuple[GatewayEntry, ...], dict[bytes, CertificateEntry]]:
     gateways: list[GatewayEntry] = []
     certificates: dict[bytes, CertificateEntry] = {}
@@ -242,7 +228,7 @@ def _gateways(
 class _Checks:
     """What every certificate of one configuration is measured by."""
 
-    anchor: TrustAnchor
+    anchor: Anchor
     country: str
     freshness: timedelta
     now: datetime
@@ -274,5 +260,5 @@ class _Checks:
 def _certificate(der: bytes, at: str) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as defect:
+    except (ValueError, x509.InvalidVersion) as defect:
         raise CertificateMisused(f"{at} holds something that is not an X.509 certificate") from defect

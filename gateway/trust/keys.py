@@ -39,7 +39,7 @@ def put_file(path: Path, content: bytes) -> None:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Write a file that never replaces another: the first of two writers wins, a crash leaves nothing under the name."""
+    """Write a file that never replaces another: of two writers the first wins; a crash leaves no half file."""
     draft = _draft(path, content)
     try:
         with contextlib.suppress(FileExistsError):

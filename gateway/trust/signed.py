@@ -2,9 +2,9 @@
 
     base64url(header) ".." base64url(r||s) LF payload
 
-The header is RFC 7515's with an unencoded payload (RFC 7797), ``{"alg":"ES256","b64":false,"crit":["b64"],"x5t#S256":"…"}``:
-a stock JOSE library can check the same bytes. Ours compares the header with the only one that it would accept, and so
-negotiates nothing.
+The header is RFC 7515's with an unencoded payload (RFC 7797):
+``{"alg":"ES256","b64":false,"crit":["b64"],"x5t#S256":"…"}``. A stock JOSE library can check the same bytes. Ours
+compares the header with the only one that it would accept, and so negotiates nothing.
 """
 
 import base64
