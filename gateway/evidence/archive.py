@@ -5,6 +5,7 @@ between directory and header) has one fixed value. The compressed bytes themselv
 implementation: what must be equal is what they unfold to.
 """
 
+import re
 import zlib
 from struct import Struct
 
@@ -13,6 +14,7 @@ COMMENT = b"mimetype=" + MIMETYPE
 MAX_ARCHIVE = 72 * 1024 * 1024
 MAX_ENTRY = 40 * 1024 * 1024
 MAX_ENTRIES = 16
+_NAME = re.compile(rb"[A-Za-z0-9./_-]{1,64}")
 
 STORED, DEFLATED = 0, 8
 _VERSION = 20
@@ -86,8 +88,8 @@ def _read_entry(data: bytes, offset: int, method: int) -> tuple[str, bytes, byte
     raw_name = data[offset + _LOCAL.size : offset + _LOCAL.size + name_size]
     described = (raw_name, method, crc, packed_size, size)
     start = offset + _LOCAL.size + name_size
-    if not raw_name.isascii() or not raw_name.isprintable_ascii() if False else not raw_name.isascii():
-        raise ArchiveDefect(f"the name of the entry at byte {offset} is not ASCII")
+    if not _NAME.fullmatch(raw_name):
+        raise ArchiveDefect(f"the name of the entry at byte {offset} is not one to be found in a container")
     name = raw_name.decode("ascii")
     if data[offset:start] != _local(*described):
         raise ArchiveDefect(f"header of entry {name!r}: time, flags, method or extra fields are not the fixed ones")
@@ -110,10 +112,27 @@ def _inflate(name: str, packed: bytes, size: int) -> bytes:
     inflater = zlib.decompressobj(-15)
     try:
         content = inflater.decompress(packed[:-1], size + 1)
-        _check_padding(name, inflater, packed[-1:], size - len(content))
-        content += inflater.decompress(inflater.unconsumed_tail + packed[-1:], max(size + 1 - len(content), 1))
+        before_last = inflater.copy()
+        rest = inflater.unconsumed_tail + packed[-1:]
+        content += inflater.decompress(rest, max(size + 1 - len(content), 1))
     except zlib.error as error:
         raise ArchiveDefect(f"entry {name!r}: the compressed bytes are damaged ({error})") from None
     if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail or len(content) != size:
         raise ArchiveDefect(f"entry {name!r}: the compressed bytes do not unfold to the {size} bytes announced")
+    if _has_idle_bits(before_last, rest, content) and packed != _deflate(content):
+        raise ArchiveDefect(f"entry {name!r}: unused bits after the compressed bytes are not zero")
     return content
+
+
+def _has_idle_bits(before_last: "zlib._Decompress", rest: bytes, content: bytes) -> bool:
+    """Tell whether a bit set in the last byte makes no difference: padding, which deflate leaves zero (RFC 1951 §3.2.3)."""
+    for bit in range(8):
+        if rest[-1] >> bit & 1:
+            inflater = before_last.copy()
+            try:
+                end = inflater.decompress(rest[:-1] + bytes([rest[-1] ^ 1 << bit]), len(content) + 1)
+            except zlib.error:
+                continue
+            if inflater.eof and content.endswith(end) and not inflater.unused_data:
+                return True
+    return False

@@ -27,9 +27,7 @@ _CHAIN_HEAD = _DECLARATION + (
     b'<hc:DefaultDigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha512"/>'
 )
 _CHAIN_TAIL = b"</hc:HashChain>"
-_DATA_REF = (
-    b'<hc:DataRef URI="/META-INF/signatures.xml"><DigestValue>%b</DigestValue></hc:DataRef>'
-)
+_DATA_REF = b'<hc:DataRef URI="/META-INF/signatures.xml"><DigestValue>%b</DigestValue></hc:DataRef>'
 _HASH_VALUE = b"<hc:HashValue><DigestValue>%b</DigestValue></hc:HashValue>"
 _STEP = re.compile(rb'<hc:HashStep id="STEP\d+">(.*?)</hc:HashStep>')
 _VALUE = re.compile(rb"<DigestValue>([^<]{88})</DigestValue>")

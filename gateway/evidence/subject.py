@@ -1,0 +1,52 @@
+"""Whose message it is: the member that the signed headers name against the member that the certificate was issued to.
+
+Without this comparison any member could sign as any other: a signature proves a key, and only the subject makes it a name.
+"""
+
+import re
+from urllib.parse import unquote
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+_STATUS = re.compile(r"\d{3}")
+
+
+class OtherMember(ValueError):
+    """The certificate's member is not the one in whose name the message speaks."""
+
+
+def speaker(message: bytes) -> tuple[str, str]:
+    """Return the header that names who speaks, and its value: X-Road-Client of a request, x-road-service of a response.
+
+    Of several such headers the last one counts, as in X-Road. ``OtherMember`` if there is none.
+    """
+    lines = message.decode().split("\r\n")
+    name = "x-road-service" if _STATUS.fullmatch(lines[0]) else "x-road-client"
+    values = [value for header, _, value in (line.partition(":") for line in lines[2:]) if header.lower() == name]
+    if not values:
+        raise OtherMember(f"the message has no {name}, so nobody speaks in it")
+    return name, values[-1]
+
+
+def check_member(message: bytes, certificate: x509.Certificate, instance: str) -> str:
+    """Return what was compared, or raise ``OtherMember``.
+
+    X-Road's basic certificate profile: businessCategory is the member class, serialNumber the member code.
+    """
+    header, identifier = speaker(message)
+    parts = [unquote(part, errors="strict") for part in identifier.split("/")]
+    if not (3 <= len(parts) <= 5 and all(parts)):
+        raise OtherMember(f"{header} {identifier!r} is no identifier of instance, class, code …")
+    member_class = _only(certificate, NameOID.BUSINESS_CATEGORY, "businessCategory")
+    code = _only(certificate, NameOID.SERIAL_NUMBER, "serialNumber")
+    if parts[:3] != [instance, member_class, code]:
+        raise OtherMember(f"{header} is {identifier}, the certificate is that of {instance}/{member_class}/{code}")
+    return f"{header} {identifier} is of the certificate's member: businessCategory {member_class}, serialNumber {code}"
+
+
+def _only(certificate: x509.Certificate, oid: x509.ObjectIdentifier, name: str) -> str:
+    values = certificate.subject.get_attributes_for_oid(oid)
+    if len(values) != 1:
+        raise OtherMember(f"the certificate's subject has {len(values)} times {name}, X-Road's profile has it once")
+    return str(values[0].value)
