@@ -8,7 +8,10 @@ from typing import Any
 from sandroad.country.documents import CountryError, Document
 
 NAME = {"type": "string", "pattern": "^[a-z][a-z0-9-]{1,38}$"}
-MEMBER_ID = {"type": "string", "pattern": "^[A-Z]{2,8}/[A-Za-z0-9'()+,.=?-]{1,40}$"}
+MEMBER_ID = {
+    "type": "string",
+    "pattern": "^[A-Z]{2,8}/[A-Za-z0-9'()+,=?-]{1,40}$",
+}  # no dot: it separates the parts of a queue's name
 CODE = {"type": "string", "pattern": "^[A-Za-z0-9'()+,.=?-]{1,40}$"}
 SCHEMA: dict[str, Any] = {
     "type": "object",

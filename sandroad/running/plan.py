@@ -154,7 +154,6 @@ def _gateway(member: Member, topology: Topology, addresses: Addresses, secrets: 
         "SANDROAD_DATA": str(addresses.data(member.id, name)),
         "SANDROAD_CENTRAL_URL": addresses.url(CENTRAL, "main"),
         "SANDROAD_ENROLMENT_TOKEN": secrets.enrolment(name),
-        "SANDROAD_ANCHOR": addresses.anchor(),
         "SANDROAD_TRANSPORT": shape.transport,
         "SANDROAD_AMQP_URL": addresses.broker(member.id),
         "SANDROAD_MANAGEMENT_TOKEN": secrets.management(name),
@@ -167,6 +166,8 @@ def _gateway(member: Member, topology: Topology, addresses: Addresses, secrets: 
         "SANDROAD_RIGHTS": [dict(right) for s in member.subsystems for right in topology.rights_on(member, s)],
         "SANDROAD_LAB": shape.lab,
     }
+    if addresses.anchor():
+        settings["SANDROAD_ANCHOR"] = addresses.anchor()
     return Process(
         name,
         member.id,

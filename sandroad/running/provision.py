@@ -151,8 +151,8 @@ def permissions(instance: str, member: str) -> dict[str, str]:
     Publishing goes through the default exchange, so a gateway can put envelopes into any queue, but can neither read nor
     declare another member's.
     """
-    own = re.escape(f"{instance}.{member.replace('/', '.')}") + r"\..*"
-    return {"configure": f"^{own}$", "write": f"^(amq\\.default|{own})?$", "read": f"^{own}$"}
+    own = re.escape(f"gateway.{instance}.{member.replace('/', '.')}") + r"(\..+)?"
+    return {"configure": f"^{own}$", "write": r"^amq\.default$", "read": f"^{own}$"}
 
 
 def _first_line(defect: Exception) -> str:
