@@ -128,7 +128,7 @@ def _read(query: bytes) -> tsp.TimeStampReq:
     if policy is not None and policy != POLICY:
         raise QueryRefused("unaccepted_policy", f"the only policy here is {POLICY}")
     if extensions:
-        raise QueryRefused("unaccepted_extension", "no extensions are known here")
+        raise QueryRefused("unaccepted_extensions", "no extensions are known here")
     if nonce is not None and nonce.bit_length() > LONGEST_NONCE_BITS:
         raise QueryRefused("bad_request", f"a nonce has at most {LONGEST_NONCE_BITS} bits")
     return asked
