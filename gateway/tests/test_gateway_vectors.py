@@ -1,0 +1,65 @@
+"""The published vectors: they follow from the code, and the code obeys them as another implementation would."""
+
+import hashlib
+import json
+from base64 import b64decode
+
+import pytest
+from cryptography import x509
+
+from gateway.envelope import Envelope, MalformedEnvelope
+from gateway.signature import SignatureInvalid, algorithm_of, request_hash, to_be_signed, verify
+from gateway.tests import contract_vectors
+
+
+def load(name: str) -> list[dict]:
+    return json.loads((contract_vectors.FOLDER / name).read_text())
+
+
+def test_the_vectors_are_those_that_the_code_makes():
+    made = contract_vectors.files()
+    assert sorted(made) == sorted(file.name for file in contract_vectors.FOLDER.glob("*.json"))
+    for name, content in made.items():
+        assert (contract_vectors.FOLDER / name).read_text() == content, f"{name}: the protocol has changed"
+
+
+def named(name: str) -> list:
+    return [pytest.param(case, id=case["name"]) for case in load(name)]
+
+
+@pytest.mark.parametrize("case", named("envelopes.json"))
+def test_a_good_envelope_decodes_and_verifies(case):
+    envelope = Envelope.decode(b64decode(case["envelope"]))
+    assert envelope.encode() == b64decode(case["envelope"])
+    assert envelope.kind.name.lower() == case["kind"] and envelope.deadline_ms == case["deadline_ms"]
+    assert (envelope.message, envelope.body) == (b64decode(case["message"]), b64decode(case["body"]))
+    compact = envelope.compact
+    assert (compact.alg, compact.t, compact.x5t.hex()) == (case["alg"], case["t"], case["x5t"])
+    message_digest = hashlib.sha512(envelope.message).digest()
+    body_digest = hashlib.sha512(envelope.body).digest() if envelope.body else None
+    signed = to_be_signed(compact.alg, compact.t, compact.x5t, message_digest, body_digest)
+    assert signed == b64decode(case["signed_info"])
+    assert request_hash(message_digest, body_digest) == case["request_hash"]
+    certificate = b64decode(case["certificate"])
+    assert hashlib.sha256(certificate).hexdigest() == case["x5t"]
+    verify(compact, message_digest, body_digest, x509.load_der_x509_certificate(certificate).public_key())
+
+
+@pytest.mark.parametrize("case", named("malformed.json"))
+def test_a_malformed_envelope_is_refused_for_its_defect(case):
+    with pytest.raises(MalformedEnvelope) as refused:
+        Envelope.decode(b64decode(case["envelope"]))
+    assert refused.value.defect == case["defect"]
+
+
+@pytest.mark.parametrize("case", named("invalid.json"))
+def test_an_invalid_envelope_decodes_and_fails_its_step(case):
+    envelope = Envelope.decode(b64decode(case["envelope"]))
+    certificate = b64decode(case["certificate"])
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    body_digest = hashlib.sha512(envelope.body).digest() if envelope.body else None
+    known = envelope.compact.x5t == hashlib.sha256(certificate).digest()
+    assert known == (case["step"] != 2)
+    assert (envelope.compact.alg == algorithm_of(key)) == (case["step"] != 4)
+    with pytest.raises(SignatureInvalid):
+        verify(envelope.compact, hashlib.sha512(envelope.message).digest(), body_digest, key)
