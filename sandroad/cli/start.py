@@ -32,7 +32,7 @@ from sandroad.running.provision import Provision
 @click.option("--database", envvar="SANDROAD_DATABASE", help="An administrator's URL of PostgreSQL instead of SQLite.")
 @click.option("--population", type=click.IntRange(50, 100_000), help="Persons in the country.  [default: 2000]")
 @click.option(
-    "--base-port", type=click.IntRange(1024, 65_400), help="First of the sandbox's 100 ports.  [default: 7000]"
+    "--base-port", type=click.IntRange(1024, 65_400), help="First of the sandbox's 100 ports.  [default: 18000]"
 )
 def up(data: Path, foreground: bool, **asked: Any) -> None:
     """Start the sandbox; returns when all is healthy."""

@@ -21,7 +21,7 @@ class Options:
 
     data: Path
     country: Path
-    base_port: int = 7000
+    base_port: int = 18000
     population: int = 2000
     amqp: str = ""
     database: str = ""
