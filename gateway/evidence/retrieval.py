@@ -96,7 +96,7 @@ def _ask(sandbox: Sandbox, gateway: Running, identifier: str, side: str) -> list
         return _listed(gateway, answer.json())
     if answer.status_code != 200 or not answer.headers.get("Content-Type", "").startswith(CONTAINER_TYPE):
         raise SandboxError(f"{gateway.name} answered {answer.status_code} to {path}: {_said(answer.text)}")
-    return [_held(gateway, answer.content)]
+    return [_held(gateway, identifier, answer.content)]
 
 
 def _said(text: str) -> str:
@@ -116,8 +116,8 @@ def _listed(gateway: Running, answer: Any) -> list[Hit]:
     ]
 
 
-def _held(gateway: Running, container: bytes) -> Hit:
-    """Read from a container's message which request it belongs to."""
+def _held(gateway: Running, identifier: str, container: bytes) -> Hit:
+    """Read from a container's message which request it belongs to; only a refusal of unread bytes does not say so."""
     try:
         message = archive.read(container)[MESSAGE].decode()
     except (ValueError, KeyError) as error:
@@ -125,7 +125,7 @@ def _held(gateway: Running, container: bytes) -> Hit:
     lines = message.split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(":") for line in lines[2:])}
     service = headers.get("x-road-service") or "/".join(lines[1].split("?")[0].split("/")[2:7])
-    request_id = headers.get("x-road-request-id", "")
+    request_id = headers.get("x-road-request-id", identifier)
     return Hit(request_id, "", headers.get("x-road-client", ""), service, gateway.member, container)
 
 

@@ -9,11 +9,24 @@ from urllib.parse import unquote
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-_STATUS = re.compile(r"\d{3}")
+_STATUS = re.compile(r"\d{3}(?=\r\n|$)")
 
 
 class OtherMember(ValueError):
     """The certificate's member is not the one in whose name the message speaks."""
+
+
+def refused_bytes(message: bytes) -> str | None:
+    """Return what a gateway's refusal of unverifiable bytes names: their SHA-512; None for any other message.
+
+    Nothing of such bytes was read, so the refusal speaks for nobody but the gateway's own member.
+    """
+    headers = {
+        name.lower(): value for name, _, value in (line.partition(":") for line in message.decode().split("\r\n"))
+    }
+    if "x-road-error" not in headers or "x-road-service" in headers or not _STATUS.match(message.decode()):
+        return None
+    return headers.get("x-sandroad-refused")
 
 
 def speaker(message: bytes) -> tuple[str, str]:
@@ -22,7 +35,7 @@ def speaker(message: bytes) -> tuple[str, str]:
     Of several such headers the last one counts, as in X-Road. ``OtherMember`` if there is none.
     """
     lines = message.decode().split("\r\n")
-    name = "x-road-service" if _STATUS.fullmatch(lines[0]) else "x-road-client"
+    name = "x-road-service" if _STATUS.match(message.decode()) else "x-road-client"
     values = [value for header, _, value in (line.partition(":") for line in lines[2:]) if header.lower() == name]
     if not values:
         raise OtherMember(f"the message has no {name}, so nobody speaks in it")
@@ -34,12 +47,15 @@ def check_member(message: bytes, certificate: x509.Certificate, instance: str) -
 
     X-Road's basic certificate profile: businessCategory is the member class, serialNumber the member code.
     """
+    member_class = _only(certificate, NameOID.BUSINESS_CATEGORY, "businessCategory")
+    code = _only(certificate, NameOID.SERIAL_NUMBER, "serialNumber")
+    refused = refused_bytes(message)
+    if refused is not None:
+        return f"the gateway of {instance}/{member_class}/{code} refused, in its own name, the bytes {refused[:16]}…"
     header, identifier = speaker(message)
     parts = [unquote(part, errors="strict") for part in identifier.split("/")]
     if not (3 <= len(parts) <= 5 and all(parts)):
         raise OtherMember(f"{header} {identifier!r} is no identifier of instance, class, code …")
-    member_class = _only(certificate, NameOID.BUSINESS_CATEGORY, "businessCategory")
-    code = _only(certificate, NameOID.SERIAL_NUMBER, "serialNumber")
     if parts[:3] != [instance, member_class, code]:
         raise OtherMember(f"{header} is {identifier}, the certificate is that of {instance}/{member_class}/{code}")
     return f"{header} {identifier} is of the certificate's member: businessCategory {member_class}, serialNumber {code}"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 
 import pytest
 from cryptography import x509
@@ -63,3 +63,19 @@ def test_an_invalid_envelope_decodes_and_fails_its_step(case):
     assert (envelope.compact.alg == algorithm_of(key)) == (case["step"] != 4)
     with pytest.raises(SignatureInvalid):
         verify(envelope.compact, hashlib.sha512(envelope.message).digest(), body_digest, key)
+
+
+def test_the_protocol_document_has_the_templates_byte_for_byte():
+    """The document is what others implement: a template in it that differs would make signatures that nobody accepts."""
+    document = (contract_vectors.FOLDER.parent / "protocol.md").read_text()
+    blocks = [line.strip("\n") for line in document.split("```")[1::2]]
+    case = next(case for case in load("envelopes.json") if case["name"] == "request with body, ES256")
+    digests = [b64encode(bytes.fromhex(case[name])).decode() for name in ("message_sha512", "body_sha512")]
+    properties = blocks[0].replace("{time}", "2026-07-22T09:04:47.123Z")
+    properties = properties.replace("{b64 x5t}", b64encode(bytes.fromhex(case["x5t"])).decode())
+    properties = properties.replace("[", "").replace("]", "")
+    assert hashlib.sha256(properties.encode()).hexdigest() == case["signed_properties_sha256"]
+    signed = blocks[1].replace("[", "").replace("]", "").replace("{method}", "ecdsa-sha256")
+    signed = signed.replace("{b64 SHA512(message)}", digests[0]).replace("{b64 SHA512(body)}", digests[1])
+    signed = signed.replace("{b64 SHA512(T1)}", b64encode(hashlib.sha512(properties.encode()).digest()).decode())
+    assert signed.encode() == b64decode(case["signed_info"])

@@ -44,6 +44,20 @@ def test_a_response_is_that_of_the_service_that_gave_it(authorities, welfare):
     assert failed(authorities.evidence(welfare, message=RESPONSE).container(), authorities) == {"member"}
 
 
+def test_a_refusal_of_unread_bytes_speaks_for_the_gateways_own_member(authorities, welfare):
+    refusal = (
+        b"500\r\nInternal Server Error\r\nContent-Type:application/json\r\n"
+        b"x-road-error:Server.ServerProxy.InvalidSignatureValue\r\nx-sandroad-refused:AAAA\r\n"
+    )
+    assert failed(authorities.evidence(welfare, message=refusal).container(), authorities) == set()
+    for other in (
+        refusal.replace(b"500\r\n", b"GET\r\n"),
+        refusal.replace(b"x-road-error", b"x-road-fehler"),
+        refusal + b"x-road-service:SANDBOX/GOV/CIVIL/REGISTRY/registry\r\n",
+    ):
+        assert failed(authorities.evidence(welfare, message=other).container(), authorities) == {"member"}
+
+
 def test_rendering_is_deterministic(evidence):
     assert evidence.container() == dataclasses.replace(evidence).container()
 
