@@ -110,6 +110,13 @@ class Outbox:
         self._stopping = False
         self._changes = 0
 
+    def on(self, kind: str, *, done: Done | None = None, died: Done | None = None) -> None:
+        """Say what follows a call of ``kind``, for an app whose parts need the outbox first; before ``start``."""
+        if done:
+            self._done[kind] = done
+        if died:
+            self._died[kind] = died
+
     def put(
         self,
         connection: Connection,
