@@ -1,0 +1,1 @@
+"""Identity: an OpenID Provider, enrolment, and functional ids per programme. Stands in for MOSIP e-Signet."""
