@@ -239,9 +239,15 @@ def parameters() -> dict[str, Any]:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Parse JSON strictly: UTF-8, no NaN, no repeated member, no absurd nesting. Raises ``ValueError`` that says why."""
+    """Parse JSON strictly: UTF-8, no NaN, no repeated member, no half characters, no absurd nesting.
+
+    Raises ``ValueError`` that says why.
+    """
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        parsed = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        if b"\\ud" in raw or b"\\uD" in raw:
+            _no_lone_surrogates(parsed)
+        return parsed
     except UnicodeDecodeError as defect:
         raise ValueError(f"byte {defect.start} is not UTF-8") from defect
     except RecursionError as defect:
@@ -271,6 +277,14 @@ def _typed(text: str, kind: Any) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _no_lone_surrogates(parsed: Any) -> None:
+    """Refuse an escaped half of a surrogate pair: it is no character, and nothing can store, hash or sign it (RFC 8259 §8.2)."""
+    try:
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as defect:
+        raise ValueError("an escaped surrogate stands alone: it is no character") from defect
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

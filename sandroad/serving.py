@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def serve_until_signal(app: Flask, config: AppConfig) -> None:
     state.start()
 
     def end(_signal: int, _frame: Any) -> None:
-        threading.Thread(target=server.close, daemon=True).start()
+        threading.Thread(target=end_serving, args=[server], daemon=True).start()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
@@ -48,3 +49,19 @@ def serve_until_signal(app: Flask, config: AppConfig) -> None:
         logging.getLogger(__name__).debug("the listening socket was closed")
     finally:
         state.stop()
+
+
+def end_serving(server: Any, patience: float = 5.0) -> None:
+    """Accept no more connections and close those that are idle; waitress alone would wait for every kept-alive one.
+
+    A request under way has ``patience`` seconds to be answered.
+    """
+    server.close()
+    deadline = time.monotonic() + patience
+    while server.active_channels and time.monotonic() < deadline:
+        for channel in list(server.active_channels.values()):
+            if not channel.requests:
+                channel.close_when_flushed = True
+        time.sleep(0.02)
+    for channel in list(server.active_channels.values()):
+        channel.will_close = True

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from sandroad.callers import GATEWAY_SECRET_HEADER
+from sandroad.serving import end_serving
 from sandroad.settings import AppConfig
 from sandroad.web import running
 
@@ -54,7 +55,7 @@ def served(app: Flask, port: int = 0) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.effective_port}"
     finally:
-        server.close()
+        end_serving(server)
         thread.join(timeout=10)
         state.stop()
 

@@ -107,6 +107,8 @@ def empty(options: Options, topology: Topology) -> None:
 @click.option("--base-port", type=click.IntRange(1024, 65_400))
 @click.option("--amqp", envvar="SANDROAD_AMQP")
 @click.option("--database", envvar="SANDROAD_DATABASE")
+@click.option("--country", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--population", type=click.IntRange(50, 100_000))
 def doctor(data: Path, **asked: Any) -> None:
     """Look for what is missing, and name what brings it."""
     options = _options(data, {**asked})
