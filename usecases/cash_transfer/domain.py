@@ -44,8 +44,9 @@ class Application:
             raise StepOutOfOrder(f"application {self.id} is {self.state}; to {to} it must be {' or '.join(states)}")
 
     def advance(self, state: str, **changed: Any) -> "Application":
-        """Return the application in a later state; a state that it has passed stays as it is."""
-        return replace(self, state=self.state if self.reached(state) else state, **changed)
+        """Return the application in a later state; one that it has passed, or a refusal, stays as it is."""
+        stays = self.state == "refused" or self.reached(state)
+        return replace(self, state=self.state if stays else state, **changed)
 
     def refuse(self, reason: str) -> "Application":
         """Return the application as refused."""
@@ -160,18 +161,18 @@ def cycle_at(now: datetime, every_months: int, payday: int) -> str:
 def next_payday(now: datetime, every_months: int, payday: int) -> datetime:
     """Return the first moment of the next cycle after the one that is due at ``now``."""
     due = cycle_at(now, every_months, payday)
-    year, month = int(due[:4]), int(due[5:])
-    month += every_months
-    while month > 12:
-        year, month = year + 1, month - 12
+    year, month = _month_after(int(due[:4]), int(due[5:]))
     while (month - 1) % every_months:
-        month = month % 12 + 1
-        year += month == 1
+        year, month = _month_after(year, month)
     return now.replace(year=year, month=month, day=payday, hour=0, minute=0, second=0, microsecond=0)
 
 
 def _month_before(year: int, month: int) -> tuple[int, int]:
     return (year, month - 1) if month > 1 else (year - 1, 12)
+
+
+def _month_after(year: int, month: int) -> tuple[int, int]:
+    return (year, month + 1) if month < 12 else (year + 1, 1)
 
 
 def _rank(state: str) -> int:
