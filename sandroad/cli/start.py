@@ -1,5 +1,6 @@
 """`up`, `down`, `reset`, `doctor`, `serve`: a sandbox's beginning and end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 
 from sandroad.cli.options import data_option
 from sandroad.country.topology import Topology
@@ -59,18 +61,14 @@ def down(data: Path) -> None:
 
 def stop(data: Path) -> None:
     """Stop the supervisor and wait until it has gone."""
-    pids = data / "pids.json"
-    try:
-        order(data, "down")
-    except SandboxError:
-        if not pids.exists():
-            raise
+    supervisor = int(_read(data / "pids.json").get("supervisor", 0))
+    order(data, "down")
     deadline = time.monotonic() + 60
-    while pids.exists() and is_running(data):
+    while supervisor and psutil.pid_exists(supervisor) and psutil.Process(supervisor).status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > deadline:
             raise SandboxError(f"the supervisor did not end within a minute; see {data / 'logs'}")
-        time.sleep(0.1)
-    pids.unlink(missing_ok=True)
+        time.sleep(0.05)
+    (data / "pids.json").unlink(missing_ok=True)
 
 
 @click.command()
@@ -181,13 +179,16 @@ def _start_in_background(options: Options) -> None:
     with (options.data / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd=options.data,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         )
+    assert supervisor.stdin is not None
+    with contextlib.suppress(BrokenPipeError), supervisor.stdin as pipe:
+        pipe.write(asked)
     _wait_until_settled(options.data, supervisor)
 
 

@@ -1,4 +1,4 @@
-"""An embedded sandbox's parent, in the foreground or as ``python -m sandroad.running.background OPTIONS BEGAN``."""
+"""An embedded sandbox's parent, in the foreground, or as a process of its own that reads its options from standard input."""
 
 import json
 import sys
@@ -27,10 +27,11 @@ def run_supervisor(options: Options, began: float) -> None:
 
 def main() -> None:
     """Read the options and run; a known failure is one line, which `up` shows."""
-    given = json.loads(sys.argv[1])
+    asked = json.load(sys.stdin)
+    given = asked["options"]
     options = Options(**{**given, "data": Path(given["data"]), "country": Path(given["country"])})
     try:
-        run_supervisor(options, float(sys.argv[2]))
+        run_supervisor(options, float(asked["began"]))
     except (ProvisionError, CountryError, TooManyProcesses) as failure:
         sys.exit(str(failure))
 

@@ -25,10 +25,12 @@ def order(data: Path, *words: str, timeout: float = 60.0) -> dict[str, Any]:
             connection.connect(str(socket_path(data)))
         except OSError as defect:
             raise SandboxError(f"no sandbox runs in {data}: start it with `sandroad up`") from defect
-        connection.sendall(" ".join(words).encode())
-        connection.shutdown(socket.SHUT_WR)
-        chunks = iter(lambda: connection.recv(65536), b"")
-        answer = json.loads(b"".join(chunks))
+        try:
+            connection.sendall(" ".join(words).encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        except (OSError, ValueError) as defect:
+            raise SandboxError(f"the supervisor of {data} is ending, or does not answer: {defect}") from defect
     if not answer.get("ok"):
         raise SandboxError(str(answer.get("reason", "the supervisor refused")))
     return answer
