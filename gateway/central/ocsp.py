@@ -15,6 +15,8 @@ from gateway.trust.ocsp import cert_id
 
 _DER = Encoding.DER
 LARGEST_REQUEST = 8 * 1024
+# RFC 5280 §4.1.2.2: serial numbers are positive and have at most 20 octets.
+SERIAL_BITS = 159
 Status = ocsp.OCSPResponseStatus
 
 
@@ -43,6 +45,8 @@ class Responder:
             question = Question(request.serial_number, request.hash_algorithm, _nonce(request))
             asked = (request.issuer_name_hash, request.issuer_key_hash, request.serial_number)
         except (ValueError, UnsupportedAlgorithm, NotImplementedError, x509.DuplicateExtension):
+            return Status.MALFORMED_REQUEST
+        if question.serial <= 0 or question.serial.bit_length() > SERIAL_BITS:
             return Status.MALFORMED_REQUEST
         if not isinstance(question.algorithm, SHA1 | SHA256) or asked != self._expected(question):
             # Not about a certificate of this authority: this responder may not speak (RFC 6960 §2.3).

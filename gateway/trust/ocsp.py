@@ -29,11 +29,18 @@ class OcspAnswer:
 
 
 def read_ocsp(
-    der: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, freshness: timedelta
+    der: bytes,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    now: datetime,
+    freshness: timedelta,
+    *,
+    open_ended: bool = False,
 ) -> OcspAnswer:
     """Return what ``der`` says about ``certificate`` (issued by ``issuer``), if it may be believed at ``now``.
 
     Raises ``OcspRefused``. ``freshness`` bounds the age of thisUpdate, as X-Road's ocspFreshnessSeconds does.
+    ``open_ended`` accepts an answer without nextUpdate, as X-Road's responders give them: freshness alone bounds it.
     """
     response = _parsed(der)
     _check_signature(response, issuer, now)
@@ -41,9 +48,10 @@ def read_ocsp(
     next_update = response.next_update_utc
     # Freshness prevents the replay of an answer from before the revocation; without nextUpdate its holder would have
     # to guess when to ask again.
-    if next_update is None:
+    if next_update is None and not open_ended:
         raise OcspRefused("the OCSP response has no nextUpdate")
     this_update = response.this_update_utc
+    next_update = next_update or this_update + freshness
     if this_update > now + CLOCK_TOLERANCE:
         raise OcspRefused(f"the OCSP response speaks of {this_update:%FT%TZ}, which is in the future: check the clocks")
     if this_update < now - freshness:

@@ -116,6 +116,15 @@ def test_a_malformed_question_gets_a_status(central: CentralUnderTest, request_b
     assert ask(central, request_bytes).response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
 
 
+@pytest.mark.parametrize("serial", ["-1", "0", "0x" + "7f" * 21, "0x" + "ff" * 20])
+def test_a_number_that_is_no_serial_gets_a_status(central: CentralUnderTest, tmp_path: Path, serial: str) -> None:
+    (tmp_path / "ca.pem").write_text(pem(central.authority.ca.certificate))
+    command = f"openssl ocsp -issuer ca.pem -serial {serial} -reqout odd.der"
+    subprocess.run(command.split(), cwd=tmp_path, capture_output=True, check=True)
+    answer = ask(central, (tmp_path / "odd.der").read_bytes())
+    assert answer.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
 def test_a_question_about_two_certificates_gets_a_status(central: CentralUnderTest, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text(pem(central.authority.ca.certificate))
     command = "openssl ocsp -issuer ca.pem -serial 1 -serial 2 -reqout two.der"

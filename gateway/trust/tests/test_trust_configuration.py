@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -115,6 +117,15 @@ def test_another_key_or_algorithm_in_the_header_is_refused(published: Any, tmp_p
     ):
         with pytest.raises(ConfigurationForged):
             load(forged, published.anchor, published.now)
+
+
+def test_what_the_right_key_signed_for_another_purpose_is_refused(published: Any) -> None:
+    key, payload = published.authority.configuration.key, published.signed.split(b"\n", 1)[1]
+    header = base64.urlsafe_b64encode(b'{"alg":"ES256","b64":false,"crit":["b64"],"typ":"other"}').rstrip(b"=")
+    r, s = decode_dss_signature(key.sign(header + b"." + payload, ec.ECDSA(SHA256())))
+    signature = base64.urlsafe_b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).rstrip(b"=")
+    with pytest.raises(ConfigurationForged, match="another key or algorithm"):
+        load(header + b".." + signature + b"\n" + payload, published.anchor, published.now)
 
 
 def test_an_expired_configuration_is_refused_to_the_second(published: Any) -> None:
