@@ -172,9 +172,8 @@ class Outbox:
         """Return counts by state and the dead entries (without contents)."""
         table = self.table
         with self._database.read() as connection:
-            counts: dict[str, int] = dict(
-                connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-            )
+            found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+            counts: dict[str, int] = {state: count for state, count in found}  # noqa: C416 (a result has keys(), so dict() fails)
             dead = connection.execute(
                 select(table).where(table.c.state == "dead").order_by(table.c.position).limit(100)
             ).mappings()

@@ -50,7 +50,12 @@ def served(app: Flask, port: int = 0) -> Iterator[str]:
     server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
     state = running(app)
     state.start()
-    thread = threading.Thread(target=server.run, daemon=True)
+
+    def run() -> None:
+        with contextlib.suppress(OSError):  # the listening socket is closed by another thread
+            server.run()
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.effective_port}"
