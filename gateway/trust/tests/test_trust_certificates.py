@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,6 +121,13 @@ def test_a_member_does_not_issue_certificates(published: Any) -> None:
     assert isinstance(refused(published, certificate(civil)), CertificateUntrusted)
 
 
+def test_a_member_in_the_anchor_by_mistake_still_issues_nothing(published: Any) -> None:
+    one = certificate(Signer(published.civil.private_key, published.civil.certificate))
+    anchor = replace(published.anchor, ca_certificates=(*published.anchor.ca_certificates, published.civil.certificate))
+    with pytest.raises(CertificateUntrusted):
+        load(listing(published, one, response(published.authority, one)), anchor, datetime.now(UTC))
+
+
 def test_a_self_signed_certificate_is_refused(published: Any) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     root = Signer(key, certificate(Signer(key, published.authority.ca.certificate), key=key, ca=True))
@@ -143,7 +151,8 @@ SUBJECTS = {
     "another name": changed_subject(NameOID.COMMON_NAME, "Ministry of Social Welfare"),
     "another organisation": changed_subject(NameOID.ORGANIZATION_NAME, "Ministry of Social Welfare"),
     "another country": changed_subject(NameOID.COUNTRY_NAME, "FI"),
-    "a second code": [*SUBJECT, (NameOID.SERIAL_NUMBER, "WELFARE")],
+    "another code before the right one": [(NameOID.SERIAL_NUMBER, "WELFARE"), *SUBJECT],
+    "another code after the right one": [*SUBJECT, (NameOID.SERIAL_NUMBER, "WELFARE")],
     "no class": [one for one in SUBJECT if one[0] != NameOID.BUSINESS_CATEGORY],
     "the code in other letters": changed_subject(NameOID.SERIAL_NUMBER, "civil"),
 }
