@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from gateway.evidence import archive
+from gateway.evidence.checks import Check
 from gateway.evidence.retrieval import Ambiguous, NotFound, fetch, write_whole
-from gateway.evidence.verifier import Check, verify_container
+from gateway.evidence.verifier import verify_container
 from gateway.trust.anchor import Anchor, AnchorUnreadable
 from sandroad.cli.options import data_option
 from sandroad.running.client import Sandbox

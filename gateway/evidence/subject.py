@@ -42,26 +42,33 @@ def speaker(message: bytes) -> tuple[str, str]:
     return name, values[-1]
 
 
+def speaking_member(message: bytes) -> tuple[str, list[str]]:
+    """Return the header that names who speaks, and the member in it: instance, class, code."""
+    header, identifier = speaker(message)
+    parts = [unquote(part, errors="strict") for part in identifier.split("/")]
+    if not (3 <= len(parts) <= 5 and all(parts)):
+        raise OtherMember(f"{header} {identifier!r} is no identifier of instance, class, code …")
+    return header, parts[:3]
+
+
 def check_member(message: bytes, certificate: x509.Certificate, instance: str) -> str:
     """Return what was compared, or raise ``OtherMember``.
 
     X-Road's basic certificate profile: businessCategory is the member class, serialNumber the member code.
     """
-    member_class = _only(certificate, NameOID.BUSINESS_CATEGORY, "businessCategory")
-    code = _only(certificate, NameOID.SERIAL_NUMBER, "serialNumber")
+    member_class = only(certificate, NameOID.BUSINESS_CATEGORY, "businessCategory")
+    code = only(certificate, NameOID.SERIAL_NUMBER, "serialNumber")
     refused = refused_bytes(message)
     if refused is not None:
         return f"the gateway of {instance}/{member_class}/{code} refused, in its own name, the bytes {refused[:16]}…"
-    header, identifier = speaker(message)
-    parts = [unquote(part, errors="strict") for part in identifier.split("/")]
-    if not (3 <= len(parts) <= 5 and all(parts)):
-        raise OtherMember(f"{header} {identifier!r} is no identifier of instance, class, code …")
-    if parts[:3] != [instance, member_class, code]:
-        raise OtherMember(f"{header} is {identifier}, the certificate is that of {instance}/{member_class}/{code}")
-    return f"{header} {identifier} is of the certificate's member: businessCategory {member_class}, serialNumber {code}"
+    header, speaks = speaking_member(message)
+    if speaks != [instance, member_class, code]:
+        raise OtherMember(f"{header} is of {'/'.join(speaks)}, the certificate of {instance}/{member_class}/{code}")
+    return f"{header} is of {'/'.join(speaks)}, and so is the certificate: businessCategory, serialNumber"
 
 
-def _only(certificate: x509.Certificate, oid: x509.ObjectIdentifier, name: str) -> str:
+def only(certificate: x509.Certificate, oid: x509.ObjectIdentifier, name: str) -> str:
+    """Return an attribute of the subject that stands in it exactly once."""
     values = certificate.subject.get_attributes_for_oid(oid)
     if len(values) != 1:
         raise OtherMember(f"the certificate's subject has {len(values)} times {name}, X-Road's profile has it once")

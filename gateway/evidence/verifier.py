@@ -6,16 +6,14 @@ others have checked, so that no bit is left that none of them looked at. Hostile
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.x509 import ocsp
 
-from gateway.evidence import archive, hashchain
+from gateway.evidence import archive, hashchain, xroad
+from gateway.evidence.checks import Check, Checks, Defect, needed
 from gateway.evidence.container import BODY, CHAIN_RESULT, MESSAGE, SIGNATURES, entry_names
 from gateway.evidence.parts import Parts, take_apart
 from gateway.evidence.subject import check_member
@@ -27,54 +25,44 @@ from gateway.trust.ocsp import read_ocsp
 
 STAMPED_BEFORE_SIGNED = timedelta(seconds=60)  # how much the authority's clock may lag the signer's
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison: ``said`` tells what was compared with what, or in which way it failed."""
-
-    name: str
-    ok: bool
-    said: str
-
-
-class Defect(ValueError):
-    """A check does not hold; the text says why."""
-
 
 def verify_container(container: bytes, anchor: Anchor) -> list[Check]:
-    """Return all checks of an ASiC-E container of the form *batch* against ``anchor``; it is valid if every one is ok."""
+    """Return all checks of an ASiC-E container against ``anchor``; it is valid if every one is ok.
+
+    What is in none of X-Road's own forms is held to ours, byte by byte.
+    """
+    if xroad.is_foreign(container):
+        return xroad.verify_foreign(container, anchor)
     examination = _Examination(anchor)
     examination.examine(container)
-    return examination.checks
+    return examination.checks.made
 
 
 class _Examination:
     def __init__(self, anchor: Anchor) -> None:
         self.anchor = anchor
-        self.checks: list[Check] = []
+        self.checks = Checks()
 
     def examine(self, container: bytes) -> None:
-        entries = self._check("zip", lambda: _zip(container))
+        entries = self.checks.make("zip", lambda: _zip(container))
         if entries is None:
             return
-        self._check("entries", lambda: _names(entries))
-        parts = self._check("form", lambda: _form(entries))
+        self.checks.make("entries", lambda: _names(entries))
+        parts = self.checks.make("form", lambda: _form(entries))
         if parts is None:
             return
-        self._check("message digest", lambda: _message_digest(parts))
-        self._check("body digest", lambda: _body_digest(parts))
-        certificate = self._check("certificate digest", lambda: _certificate_digest(parts))
+        self.checks.make("message digest", lambda: _message_digest(parts))
+        self.checks.make("body digest", lambda: _body_digest(parts))
+        certificate = self.checks.make("certificate digest", lambda: _certificate_digest(parts))
         stamp = self._timestamp(parts, entries)
-        self._check("time order", lambda: _time_order(parts, _needed(stamp, "time-stamp")))
+        self.checks.make("time order", lambda: _time_order(parts, needed(stamp, "time-stamp")))
         self._signer(parts, certificate, stamp)
-        self._check("rendering", lambda: _rendering(parts, entries))
+        self.checks.make("rendering", lambda: _rendering(parts, entries))
 
     def _timestamp(self, parts: Parts, entries: dict[str, bytes]) -> Timestamp | None:
-        self._check("hash chain", lambda: _hash_chain(parts, entries))
-        imprint = self._check("time-stamp imprint", lambda: _imprint(parts, entries))
-        signed = self._check("time-stamp signature", lambda: _token_signature(parts, entries, self.anchor))
+        self.checks.make("hash chain", lambda: _hash_chain(parts, entries))
+        imprint = self.checks.make("time-stamp imprint", lambda: _imprint(parts, entries))
+        signed = self.checks.make("time-stamp signature", lambda: _token_signature(parts, entries, self.anchor))
         return signed if imprint else None
 
     def _signer(self, parts: Parts, certificate: x509.Certificate | None, stamp: Timestamp | None) -> None:
@@ -82,40 +70,19 @@ class _Examination:
         compact = parts.evidence.compact
 
         def known() -> x509.Certificate:
-            return _needed(certificate, "certificate")
+            return needed(certificate, "certificate")
 
         def at() -> datetime:
-            return _needed(stamp, "time-stamp").at
+            return needed(stamp, "time-stamp").at
 
-        self._check("signature value", lambda: _signature_value(parts, known()))
-        self._check("signing time", lambda: _signing_time(compact.t, known()))
-        issuer = self._check("certificate path", lambda: _path(known(), self.anchor, at()))
-        self._check("key usage", lambda: _key_usage(known()))
-        self._check("member", lambda: (True, check_member(parts.evidence.message, known(), self.anchor.instance)))
-        self._check(
-            "revocation", lambda: _revocation(parts, known(), _needed(issuer, "certificate path"), self.anchor, at())
+        self.checks.make("signature value", lambda: _signature_value(parts, known()))
+        self.checks.make("signing time", lambda: _signing_time(compact.t, known()))
+        issuer = self.checks.make("certificate path", lambda: _path(known(), self.anchor, at()))
+        self.checks.make("key usage", lambda: _key_usage(known()))
+        self.checks.make("member", lambda: (True, check_member(parts.evidence.message, known(), self.anchor.instance)))
+        self.checks.make(
+            "revocation", lambda: _revocation(parts, known(), needed(issuer, "certificate path"), self.anchor, at())
         )
-
-    def _check(self, name: str, compare: Callable[[], tuple[T, str]]) -> T | None:
-        """Make one check; what it found out is for the checks that need it."""
-        try:
-            found, said = compare()
-        except Exception as error:  # bytes of a stranger: whatever a parser makes of them is a failed check
-            self.checks.append(Check(name, False, _printable(str(error)) or f"unreadable ({type(error).__name__})"))
-            return None
-        self.checks.append(Check(name, True, _printable(said)))
-        return found
-
-
-def _printable(said: str) -> str:
-    """Keep the container's own words from steering the reader's terminal, or from filling it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in said[:600])
-
-
-def _needed(found: T | None, what: str) -> T:
-    if found is None:
-        raise Defect(f"not checked, because the {what} does not hold")
-    return found
 
 
 def _zip(container: bytes) -> tuple[dict[str, bytes], str]:
