@@ -94,12 +94,21 @@ class ServiceUnderTest:
         self._server.server_close()
 
 
-def _run(settings: dict[str, Any], output: str) -> None:
+def _run(settings: dict[str, Any], output: str, prepare: Callable[[], None] | None) -> None:
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     logging.basicConfig(level=logging.INFO)
+    if prepare is not None:
+        prepare()
     run(settings)
+
+
+def _context() -> Any:
+    """Fork from a clean process that has imported everything: this one has threads, and perhaps locks held by them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gateway.testing"])
+    return context
 
 
 @dataclass
@@ -130,11 +139,18 @@ class GatewayUnderTest:
         """What the process has logged."""
         return (self.folder / "gateway.log").read_text()
 
-    def start(self) -> None:
-        """Fork the process, as the supervisor does."""
-        fork = multiprocessing.get_context("fork")
-        self.process = fork.Process(target=_run, args=(self.settings, str(self.folder / "gateway.log")), daemon=True)
+    def start(self, prepare: Callable[[], None] | None = None) -> None:
+        """Start the process; ``prepare`` runs in it first (to plant a death between two lines)."""
+        output = str(self.folder / "gateway.log")
+        self.process = _context().Process(target=_run, args=(self.settings, output, prepare), daemon=True)
         self.process.start()
+
+    def restart(self) -> None:
+        """Start again after a death, and wait until it is healthy."""
+        self.process.join(20)
+        assert not self.process.is_alive(), "the gateway was to be dead by now"
+        self.start()
+        self.wait_until_healthy()
 
     def wait_until_healthy(self, seconds: float = 20.0) -> None:
         """Return when the gateway says that it is healthy."""
