@@ -239,7 +239,7 @@ def parameters() -> dict[str, Any]:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Parse JSON strictly: UTF-8, no NaN, no repeated member, no half characters, no absurd nesting.
+    """Parse JSON strictly: UTF-8, no NaN, no repeated member, no half characters, no NUL, no absurd nesting.
 
     Raises ``ValueError`` that says why.
     """
@@ -247,6 +247,8 @@ def parse_json(raw: bytes) -> Any:
         parsed = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
         if b"\\ud" in raw or b"\\uD" in raw:
             _no_lone_surrogates(parsed)
+        if b"\\u0000" in raw:
+            _no_nul(parsed)
         return parsed
     except UnicodeDecodeError as defect:
         raise ValueError(f"byte {defect.start} is not UTF-8") from defect
@@ -285,6 +287,16 @@ def _no_lone_surrogates(parsed: Any) -> None:
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as defect:
         raise ValueError("an escaped surrogate stands alone: it is no character") from defect
+
+
+def _no_nul(parsed: Any) -> None:
+    """Refuse U+0000 in a text or a name: PostgreSQL cannot keep it, and C programs stop reading there."""
+    waiting = [parsed]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str) and "\0" in each:
+            raise ValueError("a text contains the character U+0000")
+        waiting.extend([*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list) else [])
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

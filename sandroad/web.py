@@ -96,6 +96,8 @@ def create_web_app(
     problems = Catalogue.load(config.contracts / "problems.yaml")
     state = Running(config, problems, clock, faults, outbox, {type(each): each for each in resources})
     app.extensions["sandroad"] = state
+    if clock is not None:
+        _ = clock.offset  # read now: a first look from inside a writing transaction would wait for itself
     if outbox is not None:
         state.starting.append(outbox.start)
         state.stopping.append(outbox.stop)
