@@ -1,7 +1,7 @@
 """Consent records: draft, record, signature, withdrawal. Each operation is one transaction, decided on what is committed."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -32,6 +32,7 @@ from services.consent.store import ConsentStore
 DRAFT_LIVES = timedelta(days=30)
 SKEW = timedelta(minutes=5)
 RECORD = "ConsentRecord"
+Then = Callable[[Connection, Record], None]
 
 
 class Records:
@@ -156,9 +157,12 @@ class Records:
                     return record, known
             return self._sign(connection, agreement, record, self._waiting(connection, record), signer)
 
-    def decide(self, agreement_id: str, revision_id: str, individual_id: str, opt_in: bool, signer: Signer) -> Record:
+    def decide(
+        self, agreement_id: str, revision_id: str, individual_id: str, opt_in: bool, signer: Signer, then: Then
+    ) -> Record:
         """Record and sign, in one transaction, what a logged-in person decided on the page of an agreement's revision.
 
+        ``then`` is done in the same transaction; what it raises undoes everything.
         Raises ``DraftOutdated`` if the agreement's terms are no longer those that the page showed.
         """
         with self._store.database.begin() as connection:
@@ -168,21 +172,21 @@ class Records:
                 raise DraftOutdated("the agreement has changed since it was shown; read it again")
             record = self._store.current_record(connection, agreement_id, individual_id)
             if record and record.terms == agreement.terms:
-                return self._decide_anew(connection, agreement, record, opt_in, signer)
-            self._configuration.bind(connection, "", individual_id)
-            record = replace(_new_record(secrets.token_hex(16), agreement, individual_id), opt_in=opt_in)
-            revision = self._revise(connection, record, individual=individual_id)
-            record = replace(record, revision_id=revision.id)
-            self._store.add_record(connection, record)
-            return self._sign(connection, agreement, record, self._waiting(connection, record), signer)[0]
+                record = self._decide_anew(connection, agreement, record, opt_in, signer)
+            else:
+                record = self._decide_first(connection, agreement, individual_id, opt_in, signer)
+            then(connection, record)
+        return record
 
-    def withdraw(self, record_id: str, individual_id: str, signer: Signer) -> Record:
+    def withdraw(self, record_id: str, individual_id: str, signer: Signer, then: Then) -> Record:
         """Withdraw on the person's own page: a signed refusal, possible for closed agreements too."""
         with self._store.database.begin() as connection:
             record = self._own(connection, record_id, individual_id)
             agreement = self._store.agreement(connection, record.agreement_id)
             assert agreement is not None
-            return self._decide_anew(connection, agreement, record, False, signer)
+            record = self._decide_anew(connection, agreement, record, False, signer)
+            then(connection, record)
+        return record
 
     def forget(self, client: str, individual_id: str) -> int:
         """Delete a person's records that need not be kept: of forgettable agreements, and those that nobody ever signed.
@@ -209,6 +213,16 @@ class Records:
         revision = self._store.revisions.get(connection, record.revision_id)
         assert revision is not None
         return revision
+
+    def _decide_first(
+        self, connection: Connection, agreement: Agreement, individual_id: str, opt_in: bool, signer: Signer
+    ) -> Record:
+        self._configuration.bind(connection, "", individual_id)
+        record = replace(_new_record(secrets.token_hex(16), agreement, individual_id), opt_in=opt_in)
+        revision = self._revise(connection, record, individual=individual_id)
+        record = replace(record, revision_id=revision.id)
+        self._store.add_record(connection, record)
+        return self._sign(connection, agreement, record, self._waiting(connection, record), signer)[0]
 
     def _decide_anew(
         self, connection: Connection, agreement: Agreement, record: Record, opt_in: bool, signer: Signer

@@ -1,6 +1,7 @@
 """Fixtures: the consent block over real HTTP, and what the own gateway and the member's administrator send it."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import requests
 from sandroad.testing import as_client, as_steward, config_for_tests, fresh_postgresql_database, served
 from services.consent.app import create_app
 from services.consent.config import Config
+from services.consent.keys import OwnKeys
 
 WELFARE = "SANDBOX/GOV/WELFARE/CASH-TRANSFER"
 CIVIL = "SANDBOX/GOV/CIVIL/REGISTRY"
@@ -109,8 +111,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
 
 
+@pytest.fixture(scope="session")
+def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys as a first start makes them; making an RSA key for every test would take longer than the tests."""
+    folder = tmp_path_factory.mktemp("keys")
+    OwnKeys(folder)
+    return folder
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path, made_keys: Path) -> Config:
+    shutil.copytree(made_keys, tmp_path, dirs_exist_ok=True)
     return config_for_tests(Config, tmp_path, member="GOV/DIGITAL", subsystem="CONSENT")
 
 
