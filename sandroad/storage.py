@@ -67,7 +67,7 @@ class Database:
         return engine
 
     def _postgresql(self) -> Engine:
-        return create_engine(self.url, pool_size=4, max_overflow=12, pool_pre_ping=True, pool_recycle=900)
+        return create_engine(self.url, pool_size=2, max_overflow=14, pool_pre_ping=True, pool_recycle=900)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

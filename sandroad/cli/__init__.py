@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 import click
 
-from sandroad.cli import inspect, lab, scenarios, start
+from sandroad.cli import compose, inspect, lab, scenarios, start
 from sandroad.country.documents import CountryError
 from sandroad.problems import Error
 from sandroad.running.client import SandboxError
@@ -41,7 +41,7 @@ def cli() -> None:
     """A whole digital government on one laptop: start it, watch it, break it, prove what happened."""
 
 
-for command in (*start.COMMANDS, *inspect.COMMANDS, *lab.COMMANDS, *scenarios.COMMANDS):
+for command in (*start.COMMANDS, *compose.COMMANDS, *inspect.COMMANDS, *lab.COMMANDS, *scenarios.COMMANDS):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`up`, `down`, `reset`, `doctor`, `serve`: a sandbox's beginning and end."""
+"""`up`, `down`, `reset`, `doctor`: a sandbox's beginning and end."""
 
 import contextlib
 import json
@@ -20,7 +20,6 @@ from sandroad.running.background import run_supervisor
 from sandroad.running.client import SandboxError
 from sandroad.running.doctor import Finding, examine
 from sandroad.running.embedded import ROOT, Options
-from sandroad.running.one import serve_one
 from sandroad.running.orders import is_running, order
 from sandroad.running.plan import CENTRAL, PORTS_PER_SANDBOX
 from sandroad.running.provision import Provision
@@ -119,13 +118,6 @@ def doctor(data: Path, **asked: Any) -> None:
         raise SystemExit(1)
 
 
-@click.command()
-@click.argument("settings", type=click.Path(dir_okay=False, exists=True, path_type=Path))
-def serve(settings: Path) -> None:
-    """Be one process of a sandbox, configured by its settings file (for containers)."""
-    serve_one(settings)
-
-
 def _options(data: Path, asked: dict[str, Any]) -> Options:
     """Return what was asked for now, else what this sandbox was started with, else the defaults."""
     data = data.resolve()
@@ -164,18 +156,17 @@ def _start_missing(data: Path) -> None:
         if not state["pid"]:
             order(data, "start", name)
             click.echo(f"started {name}")
+    if not _read(data / "settled.json").get("ok"):
+        (data / "settled.json").unlink(missing_ok=True)
+        order(data, "settle")
     _wait_until_settled(data, None)
 
 
 def _start_in_background(options: Options) -> None:
     (options.data / "logs").mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "sandroad.running.background",
-        json.dumps(vars(options), default=str),
-        str(time.time()),
-    ]
+    command = [sys.executable, "-m", "sandroad.running.background"]
+    # Through a pipe: the administrators' URLs hold passwords, and everybody can read a command line.
+    asked = json.dumps({"options": vars(options), "began": time.time()}, default=str).encode()
     with (options.data / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(
             command,
@@ -222,4 +213,4 @@ def _last_line(path: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-COMMANDS = (up, down, reset, doctor, serve)
+COMMANDS = (up, down, reset, doctor)

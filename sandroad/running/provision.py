@@ -42,6 +42,10 @@ class Provision:
         """The broker's virtual host of this sandbox."""
         return f"sandroad-{self._mark}"
 
+    def use(self, secrets: Secrets) -> None:
+        """Take passwords from here, without making anything."""
+        self._secrets = secrets
+
     def make(self, topology: Topology, secrets: Secrets) -> None:
         """Make what is missing; what is there stays as it is."""
         self._secrets = secrets

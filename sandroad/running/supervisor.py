@@ -175,6 +175,9 @@ class Supervisor:
             case ["down"]:
                 self._ending = True
                 return {"ok": True}
+            case ["settle"]:
+                self._settler = self._fork_settler()
+                return {"ok": True}
             case ["stop" | "start", name] if name not in self._children:
                 return {"ok": False, "reason": f"no process {name!r}; there are: {', '.join(self._children)}"}
             case ["stop", name]:
@@ -185,7 +188,7 @@ class Supervisor:
                 child = self._children[name]
                 child.wanted, child.due = True, 0.0
                 return {"ok": True}
-        return {"ok": False, "reason": "orders are: list, down, stop NAME, start NAME"}
+        return {"ok": False, "reason": "orders are: list, down, settle, stop NAME, start NAME"}
 
     def _listing(self) -> dict[str, dict[str, Any]]:
         return {
