@@ -10,6 +10,7 @@ from typing import Any
 
 import waitress
 from flask import Flask
+from waitress.wasyncore import dispatcher
 
 from sandroad.settings import AppConfig, read_config
 from sandroad.web import running
@@ -54,14 +55,29 @@ def serve_until_signal(app: Flask, config: AppConfig) -> None:
 def end_serving(server: Any, patience: float = 5.0) -> None:
     """Accept no more connections and close those that are idle; waitress alone would wait for every kept-alive one.
 
-    A request under way has ``patience`` seconds to be answered.
+    A request under way has ``patience`` seconds to be answered. Everything happens in the server's own loop, which is woken for
+    it: closing its sockets from this thread would let the loop die with connections open, or sleep on for a second.
     """
-    server.close()
+
+    def stop_accepting() -> None:
+        dispatcher.close(server)
+        close_idle()
+
+    def close_idle() -> None:
+        for channel in list(server.active_channels.values()):
+            if channel.requests:
+                channel.close_when_flushed = True
+            else:
+                channel.handle_close()
+
+    def end() -> None:
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()
+        server.trigger.close()
+
+    server.trigger.pull_trigger(stop_accepting)
     deadline = time.monotonic() + patience
     while server.active_channels and time.monotonic() < deadline:
-        for channel in list(server.active_channels.values()):
-            if not channel.requests:
-                channel.close_when_flushed = True
         time.sleep(0.02)
-    for channel in list(server.active_channels.values()):
-        channel.will_close = True
+        server.trigger.pull_trigger(close_idle)
+    server.trigger.pull_trigger(end)

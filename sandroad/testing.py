@@ -50,12 +50,7 @@ def served(app: Flask, port: int = 0) -> Iterator[str]:
     server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
     state = running(app)
     state.start()
-
-    def run() -> None:
-        with contextlib.suppress(OSError):  # the listening socket is closed by another thread
-            server.run()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.effective_port}"
@@ -119,8 +114,8 @@ class Relay:
     ) -> tuple[int, dict[str, str], bytes]:
         """Return (status, headers, body) of the service's answer, or of the error."""
         service = "/".join(path.split("/")[2:7]).split("?")[0]
-        found = self.services.get(service)
         trouble = self.trouble(method, path)
+        found = self.services.get(service)
         if found is None or trouble == "unreachable":
             return self._failed(f"no way to {service}")
         base, secret = found

@@ -98,7 +98,8 @@ def refused(refusal: Refusal) -> Response:
     if asked is None:
         asked = _body_as_it_came()
     request_id = asked.get("RequestID") if isinstance(asked, dict) else None
-    answer = acknowledgement("01", refusal.detail or catalogue[refusal.code].title, "")
+    said = "; ".join(f"{each['at']} {each['what']}".strip() for each in refusal.errors) or refusal.detail
+    answer = acknowledgement("01", said or catalogue[refusal.code].title, "")
     del answer["RequestID"]
     if isinstance(request_id, str) and len(request_id) == 12:
         answer["RequestID"] = request_id

@@ -106,7 +106,11 @@ class Network:
         headers = as_steward(self.fsp_configs[code])
         answer = requests.request(method, self.urls[code] + path, headers=headers, timeout=60, **arguments)
         answer.raise_for_status()
-        return [json.loads(line) for line in answer.text.splitlines()] if "ndjson" in answer.headers["Content-Type"] else answer.json()
+        return (
+            [json.loads(line) for line in answer.text.splitlines()]
+            if "ndjson" in answer.headers["Content-Type"]
+            else answer.json()
+        )
 
     def open_accounts(self, code: str, *accounts: dict[str, Any]) -> Any:
         """Open accounts at an institution."""
@@ -151,7 +155,13 @@ class Network:
             for position, number in enumerate(payees)
         ]
         named = f"{batch:0<12}"
-        body = {"RequestID": named, "SourceBBID": "SOURCE000001", "BatchID": named, "CreditInstructions": items, **changed}
+        body = {
+            "RequestID": named,
+            "SourceBBID": "SOURCE000001",
+            "BatchID": named,
+            "CreditInstructions": items,
+            **changed,
+        }
         return self.call("POST", "/bulk-payment", json=body, headers={"X-Callback-URL": CALLBACK}, client=client)
 
     def settled(self, batch: str, seconds: float = 60) -> dict[str, Any]:

@@ -199,7 +199,9 @@ def test_a_source_without_a_programme_and_a_wrong_programme_are_refused(network:
 def test_only_the_institution_itself_tells_results_and_never_against_a_final_one(network: Any) -> None:
     network.fund()
     network.people(1, codes=("DELTA",))
-    network.open_accounts("DELTA", {"account": "late", "holderName": "L", "behaviour": "late-success", "behaviourSeconds": 600})
+    network.open_accounts(
+        "DELTA", {"account": "late", "holderName": "L", "behaviour": "late-success", "behaviourSeconds": 600}
+    )
     network.register((9, "DELTA:late"))
     network.pay("BATCH1", [1, 9])
     network.sink.wait_for(lambda told: any(body["completed"] == 1 for _, body in told))
