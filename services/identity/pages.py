@@ -1,7 +1,7 @@
 """The pages that a person sees while logging in; HTML without scripts or foreign files."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from services.identity.login import Outcome, TooManyCodes
 
 GO_BACK = "Go back to the service that you came from and start again."
 TITLES = {
-    "unknown_client": ("This sign-in cannot begin", "The service that sent you here has to be registered first."),
+    "unknown_client": ("This sign-in cannot begin", "Its administrator has to register it first."),
     "redirect_uri_not_registered": ("This sign-in cannot begin", "Its administrator has to register the address."),
     "login_unknown": ("We do not know this sign-in", GO_BACK),
     "login_expired": ("This sign-in took too long", GO_BACK),
@@ -74,7 +74,7 @@ class Screens:
             minutes = max(self._config.code_seconds // 60, 1)
             return self.page("code.html", "Type the code", status, minutes=minutes, **shown)
         if login.state == "consent":
-            claims = [CLAIM_WORDS[claim] for claim in login.request.claims]
+            claims = in_words(login.request.claims)
             return self.page("consent.html", "Share your data?", status, claims=claims, **shown)
         return self.notice("This sign-in is over", f"{party.name} has its answer.", "You can close this page.", status)
 
@@ -100,6 +100,11 @@ class Screens:
     def is_secure(self) -> bool:
         """Whether browsers reach this provider by HTTPS."""
         return self._config.issuer.startswith("https://")
+
+
+def in_words(claims: Sequence[str]) -> list[str]:
+    """Return what a person reads on the consent page; "…verified" is left out beside the thing that was verified."""
+    return [CLAIM_WORDS[c] for c in claims if not (c.endswith("_verified") and c.removesuffix("_verified") in claims)]
 
 
 def render_as_page(refusal: Refusal) -> Response:

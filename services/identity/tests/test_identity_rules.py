@@ -1,0 +1,90 @@
+"""The pure rules: check characters, one-time codes, rights, and that code, contract and catalogue agree."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandroad.callers import Caller
+from sandroad.contracts import Contract
+from sandroad.problems import AccessDenied, Refusal
+from sandroad.testing import ROOT
+from services.identity import domain
+from services.identity.domain import check_character, is_functional_id, new_functional_id, one_time_code
+from services.identity.keys import KeyRing
+from services.identity.rights import Rights
+from services.identity.routes import make_routes
+
+
+def test_the_check_character_is_iso_7064_mod_37_36() -> None:
+    # The example of the GRid standard, which uses the same scheme.
+    assert check_character("A12425GABC1234002") == "M"
+
+
+@given(st.integers(0, 19), st.sampled_from(domain.ALPHANUMERIC))
+def test_a_functional_id_notices_one_wrong_character(place: int, character: str) -> None:
+    number = new_functional_id("CT-01")
+    assert len(number) == 20 and number.startswith("CT01-") and is_functional_id(number)
+    spoilt = number[:place] + character + number[place + 1 :]
+    assert is_functional_id(spoilt) == (spoilt == number)
+
+
+def test_one_time_codes_are_those_of_rfc_4226() -> None:
+    expected = ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"]
+    assert [one_time_code(b"12345678901234567890", counter) for counter in range(10)] == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [
+        ("POST /functional-ids/resolve", True),
+        ("* /functional-ids/**", True),
+        ("**", True),
+        ("POST /functional-ids/*", True),
+        ("GET /functional-ids/resolve", False),
+        ("POST /functional-ids", False),
+        ("POST /functional-ids/*/x", False),
+        ("POST /functional.ids/resolve", False),
+        ("*", False),
+    ],
+)
+def test_rights_are_patterns_of_method_and_path(pattern: str, allowed: bool) -> None:
+    rights = Rights("SANDBOX", [{"subject": "GOV/CIVIL/REGISTRY", "allow": [pattern]}])
+    caller = Caller("SANDBOX/GOV/CIVIL/REGISTRY", "gateway")
+    if allowed:
+        rights.require(caller, "POST", "/functional-ids/resolve")
+    else:
+        with pytest.raises(AccessDenied):
+            rights.require(caller, "POST", "/functional-ids/resolve")
+
+
+def test_every_operation_of_the_contract_is_answered() -> None:
+    contract = Contract.load(ROOT / "contracts" / "identity" / "openapi.yaml")
+    bound = [name for routes in make_routes(contract) for name in routes.bound]
+    assert sorted(bound) == sorted(contract.operations)
+
+
+def test_every_refusal_is_in_the_catalogue() -> None:
+    catalogue = yaml.safe_load((ROOT / "contracts" / "problems.yaml").read_text(encoding="utf-8"))
+
+    def below(kind: type[Refusal]) -> set[type[Refusal]]:
+        return {kind}.union(*(below(each) for each in kind.__subclasses__()))
+
+    codes = {kind.code for kind in below(Refusal) if kind.__module__.startswith("services.identity")}
+    assert codes and codes <= set(catalogue)
+
+
+def test_keys_are_made_once_private_and_renewed_in_time(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    first = KeyRing(tmp_path, "https://id.example", now)
+    again = KeyRing(tmp_path, "https://id.example", now)
+    assert first.signing.kid == again.signing.kid and len(again.keys) == 1
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    later = KeyRing(tmp_path, "https://id.example", now + timedelta(days=700))
+    assert len(later.keys) == 2 and later.signing.kid != first.signing.kid
+    assert later.find(first.signing.kid) is not None, "tokens that the old key signed still verify"
