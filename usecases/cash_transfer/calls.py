@@ -1,7 +1,8 @@
 """Calls to other organisations through the own gateway, each leaving a line in the trace of its case."""
 
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sandroad.gateway_client import GatewayClient, GatewayUnreachable, Reply
@@ -41,13 +42,14 @@ class Calls:
 
         The case number travels as X-Road-Issue, so that the provider's log can name the reason of every read.
         """
-        headers = {"X-Road-Issue": about.subject}
+        message_id = str(uuid.uuid4())
+        headers = {"X-Road-Issue": about.subject, "X-Road-Id": message_id}
         try:
             reply = self._client.call(service, method, path, json=json, params=params, headers=headers)
         except GatewayUnreachable as defect:
-            self._write(about, service, None, str(defect))
+            self._write(about, service, message_id, None, str(defect))
             raise ProviderUnavailable(str(defect)) from defect
-        self._write(about, service, reply, "answered" if reply.ok else reply.reason())
+        self._write(about, service, message_id, reply, "answered" if reply.ok else reply.reason())
         return reply
 
     def require(
@@ -66,13 +68,13 @@ class Calls:
             raise refusal_of(reply, service)
         return reply.json()
 
-    def _write(self, about: About, service: str, reply: Reply | None, outcome: str) -> None:
+    def _write(self, about: About, service: str, message_id: str, reply: Reply | None, outcome: str) -> None:
         with self._store.begin() as rows:
-            rows.trace.add(line_of(about, service, reply, outcome))
+            rows.trace.add(replace(line_of(about, service, reply, outcome), message_id=message_id))
 
 
 def line_of(about: About, service: str, reply: Reply | None, outcome: str) -> TraceLine:
-    """Return the trace line of a finished call."""
+    """Return the trace line of a finished call; the message id is the one that came back."""
     return TraceLine(
         about.subject,
         about.step,

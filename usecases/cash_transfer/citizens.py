@@ -62,7 +62,8 @@ def come_back() -> Any:
     if not isinstance(functional_id, str) or not functional_id:
         raise LoginFailed(f"identity told no functional id for programme {programme}")
     resource(RegistrationStep).identify(number, functional_id, str(claims.get("phone_number") or ""))
-    return redirect(_consent_page(number), 303)
+    # A page and not one more redirect: identity's form may only end at this app (CSP form-action), not at the consent service.
+    return render_template("continue.html", programme=resource(Office).programme, consent_page=_consent_page(number))
 
 
 @citizens.get("/consent-return")

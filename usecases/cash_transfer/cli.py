@@ -31,7 +31,7 @@ def beneficiaries(file: Path, data: Path, quiet: bool) -> None:
     """
     try:
         steward = Sandbox(data).steward(APP)
-        response = _post(steward, file)
+        response = steward.request("POST", "/-/import", data=file.read_bytes(), stream=True, timeout=600)
     except SandboxError as defect:
         raise click.UsageError(str(defect)) from defect
     if response.status_code != 200:
@@ -45,19 +45,6 @@ def beneficiaries(file: Path, data: Path, quiet: bool) -> None:
         )
     if summary["refused"]:
         raise SystemExit(1)
-
-
-def _post(steward: Any, file: Path) -> requests.Response:
-    try:
-        return requests.post(
-            f"{steward.url}/-/import",
-            data=file.read_bytes(),
-            headers={**steward.headers, "Content-Type": "text/csv; charset=utf-8"},
-            stream=True,
-            timeout=600,
-        )
-    except requests.RequestException as defect:
-        raise SandboxError(f"{APP} does not answer at {steward.url}: {type(defect).__name__}") from defect
 
 
 def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:

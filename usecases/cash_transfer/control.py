@@ -44,6 +44,16 @@ def set_client() -> Any:
     return show_client()
 
 
+@control.get("/trace")
+def show_trace() -> Any:
+    """Show what was done since a position (``?since=``): the message ids lead to the evidence."""
+    since = request.args.get("since", "0")
+    if not (since.isascii() and since.isdigit() and len(since) < 16):
+        raise InvalidRequest("since is the position of the last line that you have: a whole number")
+    with resource(Office).store.read() as rows:
+        return jsonify(lines=list(rows.trace.since(int(since))))
+
+
 @control.post("/import")
 def import_list() -> Any:
     """Import a list (text/csv); answer one JSON object a line while it goes on, the last one the summary."""

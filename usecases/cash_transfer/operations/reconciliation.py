@@ -49,15 +49,25 @@ class Reconciliation:
             rows.trace.add(line)
 
     def told_status(self, batch: str, status: Mapping[str, Any]) -> None:
-        """Take a status callback as a hint: the transactions themselves are asked for, once for each different hint."""
+        """Take a status callback as a hint that it is worth asking for the transactions.
+
+        In a large batch callbacks come by the dozen; asking at each would read the whole batch again and again, so it is asked
+        when nothing is under way any more, or when a twentieth more is known than is booked here.
+        """
         with self._office.store.begin() as rows:
             found = rows.batches.get(batch)
             counts = {name: status.get(name) for name in ("ongoing", "failed", "completed")}
             title = "Payments reports {completed} paid, {failed} failed, {ongoing} under way".format(**counts)
             rows.trace.add(TraceLine(batch, PAYMENT, title, "", self._office.config.payments))
-            if found.state == "paying":
+            if found.state == "paying" and self._is_news(rows, batch, counts):
                 marked = hashlib.sha256(json.dumps(dict(status), sort_keys=True).encode()).hexdigest()[:12]
                 self._ask_detail(rows, batch, marked, 0)
+
+    def _is_news(self, rows: Rows, batch: str, counts: Mapping[str, Any]) -> bool:
+        totals = {state: int(total["count"]) for state, total in rows.batches.totals(batch).items()}
+        known = int(counts["completed"] or 0) + int(counts["failed"] or 0)
+        unknown = known - totals.get("paid", 0) - totals.get("failed", 0)
+        return not counts["ongoing"] or unknown > max(0, sum(totals.values()) // 20)
 
     def ask_again(self, batch: str, mark: str) -> Batch:
         """Ask for the transactions of a batch because an officer wants to know (callbacks may be lost)."""
