@@ -58,6 +58,7 @@ def end_serving(server: Any, patience: float = 5.0) -> None:
     A request under way has ``patience`` seconds to be answered. Everything happens in the server's own loop, which is woken for
     it: closing its sockets from this thread would let the loop die with connections open, or sleep on for a second.
     """
+    ended = threading.Event()
 
     def stop_accepting() -> None:
         dispatcher.close(server)
@@ -73,7 +74,8 @@ def end_serving(server: Any, patience: float = 5.0) -> None:
     def end() -> None:
         for channel in list(server.active_channels.values()):
             channel.handle_close()
-        server.trigger.close()
+        server.trigger.del_channel()  # the loop has nothing left and ends; only then may the pipe that wakes it be closed
+        ended.set()
 
     server.trigger.pull_trigger(stop_accepting)
     deadline = time.monotonic() + patience
@@ -81,3 +83,5 @@ def end_serving(server: Any, patience: float = 5.0) -> None:
         time.sleep(0.02)
         server.trigger.pull_trigger(close_idle)
     server.trigger.pull_trigger(end)
+    ended.wait(patience)
+    server.trigger.close()
