@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +155,31 @@ class Contract:
 
     @classmethod
     def load(cls, path: Path) -> "Contract":
-        """Read a contract file."""
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return cls(yaml.load(path.read_text(encoding="utf-8"), Loader=loader), str(path.parent.name + "/" + path.name))
+        """Read a contract file; a file is read and compiled once in a process (and those forked from it)."""
+        return _loaded(path)
 
     def schema(self, schema: Mapping[str, Any]) -> Draft202012Validator:
-        """Compile a schema of this document; ``$ref``s into ``#/components`` work."""
-        whole = {**schema, "components": self.document.get("components", {})}
-        return Draft202012Validator(whole, validate_formats=True)
+        """Compile a schema of this document; ``$ref``s into ``#/components/schemas`` work.
+
+        Only the schemas that are needed go along: compiling all of them for each operation costs seconds and megabytes.
+        """
+        return Draft202012Validator({**schema, **self._components_of(schema)}, validate_formats=True)
+
+    def _components_of(self, schema: Any) -> dict[str, Any]:
+        known = self.document.get("components", {}).get("schemas", {})
+        needed: dict[str, Any] = {}
+        waiting = [schema]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, Mapping):
+                name = str(node.get("$ref", "")).removeprefix("#/components/schemas/")
+                if name in known and name not in needed:
+                    needed[name] = known[name]
+                    waiting.append(known[name])
+                waiting.extend(node.values())
+            elif isinstance(node, list):
+                waiting.extend(node)
+        return {"components": {"schemas": needed}} if needed else {}
 
     def resolve(self, node: Any) -> Any:
         """Follow ``$ref`` for parameters, bodies and responses."""
@@ -198,6 +215,12 @@ class Contract:
     def _parameter(self, node: Mapping[str, Any]) -> Parameter:
         schema = self.resolve(node.get("schema", {}))
         return Parameter(node["name"], node["in"], bool(node.get("required")), schema, self.schema(schema))
+
+
+@cache
+def _loaded(path: Path) -> Contract:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return Contract(yaml.load(path.read_text(encoding="utf-8"), Loader=loader), f"{path.parent.name}/{path.name}")
 
 
 class Routes:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ import psutil
 
 from sandroad.cli.options import data_option
 from sandroad.country.topology import Topology
-from sandroad.running.background import run_supervisor
 from sandroad.running.client import SandboxError
 from sandroad.running.doctor import Finding, examine
 from sandroad.running.embedded import ROOT, Options
@@ -44,10 +44,10 @@ def up(data: Path, foreground: bool, **asked: Any) -> None:
         return
     _refuse_unless_ready(options)
     (options.data / "settled.json").unlink(missing_ok=True)
+    supervisor = _start(options, foreground=foreground)
     if foreground:
-        run_supervisor(options, time.time())
-        return
-    _start_in_background(options)
+        click.echo("running; end with Ctrl-C", err=True)
+        raise SystemExit(_wait_for(supervisor))
 
 
 @click.command()
@@ -84,7 +84,7 @@ def reset(data: Path, amqp: str | None, database: str | None, yes: bool) -> None
         stop(options.data)
     topology = Topology.read(options.country)
     empty(options, topology)
-    _start_in_background(options)
+    _start(options)
 
 
 def empty(options: Options, topology: Topology) -> None:
@@ -162,25 +162,40 @@ def _start_missing(data: Path) -> None:
     _wait_until_settled(data, None)
 
 
-def _start_in_background(options: Options) -> None:
+def _start(options: Options, *, foreground: bool = False) -> "subprocess.Popen[bytes]":
+    """Start the supervisor as a process of its own and return when the sandbox is ready."""
     (options.data / "logs").mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "sandroad.running.background"]
     # Through a pipe: the administrators' URLs hold passwords, and everybody can read a command line.
     asked = json.dumps({"options": vars(options), "began": time.time()}, default=str).encode()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        # Two dozen processes with a few threads each: glibc would give every thread a heap of its own.
+        "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
+    }
     with (options.data / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "sandroad.running.background"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            start_new_session=not foreground,
             cwd=options.data,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+            env=environment,
         )
     assert supervisor.stdin is not None
     with contextlib.suppress(BrokenPipeError), supervisor.stdin as pipe:
         pipe.write(asked)
     _wait_until_settled(options.data, supervisor)
+    return supervisor
+
+
+def _wait_for(supervisor: "subprocess.Popen[bytes]") -> int:
+    """Wait for the supervisor's end; Ctrl-C and SIGTERM reach it and are waited for."""
+    signal.signal(signal.SIGTERM, lambda *_: supervisor.terminate())
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            return supervisor.wait()
 
 
 def _wait_until_settled(data: Path, supervisor: "subprocess.Popen[bytes] | None") -> None:

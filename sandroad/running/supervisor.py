@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sandroad.contracts import Contract
+from sandroad.running.embedded import ROOT
 from sandroad.running.one import serve_one
 from sandroad.running.orders import socket_path
 from sandroad.running.plan import Process
@@ -63,6 +65,8 @@ class Supervisor:
         """Start all, and stay until ``down``, SIGTERM or SIGINT."""
         for process in self._plan:
             importlib.import_module(process.run.split(":")[0])
+        for contract in sorted(ROOT.glob("contracts/*/openapi.yaml")):
+            Contract.load(contract)  # compiled once here, so that what is forked shares it
         gc.collect()
         gc.freeze()
         for end in (self._reader, self._writer):
