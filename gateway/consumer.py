@@ -119,7 +119,7 @@ class Consumer:
         answer = _entry("response", outgoing, signed, mode)
         await self._core.writer.write(lambda batch: batch.log(answer))
         self._core.note(operation, response.status, _fault(response, signed), len(signed.envelope.body))
-        return _http_response(response, signed.envelope.body)
+        return _http_response(response, signed.envelope.body, operation)
 
     async def _asked(self, incoming: web.BaseRequest, operation: Operation) -> Asked:
         headers = _text_headers(incoming)
@@ -311,9 +311,11 @@ def _fault(response: Response, signed: Signed) -> tuple[str, str] | None:
     return None if kind is None else (kind, f"refused by the gateway of {signed.certificate.member}")
 
 
-def _http_response(response: Response, body: bytes) -> web.Response:
+def _http_response(response: Response, body: bytes, operation: Operation) -> web.Response:
     """Return the provider's answer as it is; what only gateways say to each other stays behind."""
     headers = CIMultiDict((name, value) for name, value in response.headers if name.lower() != rules.REFUSED)
+    if rules.REQUEST_ID not in headers:  # a refusal of bytes that the provider's gateway did not read
+        _own_ids(operation, headers)
     return PlainResponse(status=response.status, reason=response.reason, headers=headers, body=body or None)
 
 

@@ -49,7 +49,8 @@ class Trust:
         self.trouble = "has not asked central yet"
         self._version = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._fetching: asyncio.Task[None] | None = None
+        self._next_fetch: asyncio.Task[None] | None = None
+        self._fetching = asyncio.Lock()
         self._fetched_at = 0.0
         self.enrolled = asyncio.Event()
         self.ready = asyncio.Event()
@@ -124,21 +125,28 @@ class Trust:
         return found
 
     async def refetch(self) -> None:
-        """Fetch the configuration now; at most once a second, whoever asks meanwhile shares the result."""
-        if self._fetching is None or self._fetching.done():
-            self._fetching = asyncio.create_task(self._fetch())
-        await asyncio.shield(self._fetching)
+        """Fetch the configuration anew; at most once a second, all who wait for the same fetch share it.
 
-    async def _fetch(self) -> None:
+        What began before the call does not count: central may have published in between.
+        """
+        if self._next_fetch is None:
+            self._next_fetch = asyncio.create_task(self._fetch_soon())
+        await asyncio.shield(self._next_fetch)
+
+    async def _fetch_soon(self) -> None:
         loop = asyncio.get_running_loop()
-        wait = self._fetched_at + REFETCH_SECONDS - loop.time()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        self._fetched_at = loop.time()
-        if self.anchor is None:
-            return
+        async with self._fetching:
+            wait = self._fetched_at + REFETCH_SECONDS - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self._next_fetch = None
+            self._fetched_at = loop.time()
+            if self.anchor is not None:
+                await self._fetch(self.anchor)
+
+    async def _fetch(self, anchor: Anchor) -> None:
         try:
-            signed = await asyncio.to_thread(fetch_configuration, self.anchor.configuration_url)
+            signed = await asyncio.to_thread(fetch_configuration, anchor.configuration_url)
             await asyncio.to_thread(self._take, signed)
             self._note_readiness()
         except (CentralUnavailable, ConfigurationRefused) as reason:
