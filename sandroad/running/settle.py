@@ -126,7 +126,7 @@ def register(identity: Any, name: str, wish: dict[str, Any]) -> str:
     answer = identity.post("/client-mgmt/oidc-client", {"requestTime": stamp, "request": client})
     if answer.get("errors"):
         update = {key: value for key, value in client.items() if key not in ("clientId", "publicKey", "relyingPartyId")}
-        body = {"requestTime": stamp, "request": {**update, "status": "ACTIVE"}}
+        body = {"requestTime": stamp, "request": {**update, "status": "active"}}
         answer = identity.put(f"/client-mgmt/oidc-client/{name}", body)
     if answer.get("errors"):
         raise SandboxError(f"identity did not register {name}: {answer['errors']}")
