@@ -194,8 +194,10 @@ def _wait_for(supervisor: "subprocess.Popen[bytes]") -> int:
     """Wait for the supervisor's end; Ctrl-C and SIGTERM reach it and are waited for."""
     signal.signal(signal.SIGTERM, lambda *_: supervisor.terminate())
     while True:
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             return supervisor.wait()
+        except KeyboardInterrupt:
+            supervisor.terminate()
 
 
 def _wait_until_settled(data: Path, supervisor: "subprocess.Popen[bytes] | None") -> None:
