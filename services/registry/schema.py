@@ -24,6 +24,7 @@ LARGEST_CONTENT = 256 * 1024
 LARGEST_NUMBER = 2**53
 MOST_ERRORS = 20
 WORD = re.compile(r"\w+")
+NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def index_value(value: Any) -> str:
 def is_storable(value: Any) -> bool:
     """Tell whether a scalar comes back from any database as it was: no U+0000 or lone surrogate, no number beyond 2^53."""
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+        return NOT_STORABLE.search(value) is None
     if isinstance(value, int | float):
         return abs(value) <= LARGEST_NUMBER
     return True
@@ -215,15 +216,22 @@ def _key_pattern(primary_key: str | None, properties: Mapping[str, Any]) -> str:
     """Return how a key is made (``{code}{indexNoByCode}``); refuse triggers that nobody here would carry out."""
     pattern = "{code}{indexNoByCode}"
     for name, node in properties.items():
-        for trigger in node.get("triggers", []):
-            actions = (trigger.get("actions") if isinstance(trigger, Mapping) else None) or []
-            simple = len(actions) == 1 and actions[0].get("type") == "set-value"
-            if name != primary_key or not simple or "{indexNoByCode}" not in str(actions[0].get("value")):
-                raise SchemaInvalid(
-                    f"field {name}: the only trigger carried out here is set-value with {{indexNoByCode}} on the primary key"
-                )
-            pattern = actions[0]["value"]
+        triggers = node.get("triggers", [])
+        values = [_set_value(trigger) for trigger in triggers] if isinstance(triggers, list) else [""]
+        if values and (name != primary_key or any("{indexNoByCode}" not in value for value in values)):
+            raise SchemaInvalid(
+                f"field {name}: the only trigger carried out here is set-value with {{indexNoByCode}} on the primary key"
+            )
+        pattern = values[-1] if values else pattern
     return pattern
+
+
+def _set_value(trigger: Any) -> str:
+    """Return the value of a trigger that does nothing but set one, else the empty string."""
+    actions = trigger.get("actions") if isinstance(trigger, Mapping) else None
+    if not isinstance(actions, list) or len(actions) != 1 or not isinstance(actions[0], Mapping):
+        return ""
+    return str(actions[0].get("value", "")) if actions[0].get("type") == "set-value" else ""
 
 
 def _validator(document: Mapping[str, Any]) -> Draft202012Validator:
@@ -235,20 +243,24 @@ def _validator(document: Mapping[str, Any]) -> Draft202012Validator:
         raise SchemaInvalid(f"not a JSON Schema: {str(defect)[:300]}") from defect
 
 
-def _json_schema(node: Mapping[str, Any]) -> dict[str, Any]:
+def _json_schema(node: Any) -> Any:
     """Return a schema node without the dialect's marks. References are refused: they would be fetched from elsewhere."""
+    if isinstance(node, list):
+        return [_json_schema(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
     found: dict[str, Any] = {}
     for key, value in node.items():
         if key in ("$ref", "$dynamicRef", "$schema"):
             raise SchemaInvalid(f"{key} is not used here: write the schema out")
         if key in NOT_JSON_SCHEMA or key.startswith("x-") or (key == "required" and isinstance(value, bool)):
             continue
-        if key == "properties" and isinstance(value, Mapping):
-            found[key] = {name: _json_schema(each) for name, each in value.items() if isinstance(each, Mapping)}
-        elif key in ("items", "additionalProperties") and isinstance(value, Mapping):
-            found[key] = _json_schema(value)
-        else:
+        if key in ("properties", "patternProperties", "$defs", "dependentSchemas") and isinstance(value, Mapping):
+            found[key] = {name: _json_schema(each) for name, each in value.items()}
+        elif key in ("enum", "const", "default", "examples"):
             found[key] = value
+        else:
+            found[key] = _json_schema(value)
     return found
 
 

@@ -16,8 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    insert,
-    literal_column,
+    text,
 )
 
 VERSION = "registry-1"
@@ -121,16 +120,25 @@ answered_requests = Table(
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert all rows in few round trips.
+    """Insert all rows in one statement; they have the same columns, of plain types.
 
-    PostgreSQL's driver sends one statement per row of an executemany; with RETURNING, SQLAlchemy sends a thousand at once.
+    PostgreSQL's driver sends one statement per row of an executemany, so there the rows travel as one JSON array. On SQLite the
+    driver's own executemany takes half of the time that SQLAlchemy's takes.
     """
     if not rows:
         return
+    names = list(rows[0])
+    columns = ", ".join(f'"{name}"' for name in names)
+    values = [tuple(row[name] for name in names) for row in rows]
     if connection.dialect.name == "sqlite":
-        connection.execute(insert(table), list(rows))
-    else:
-        connection.execute(insert(table).returning(literal_column("1")), list(rows))
+        marks = ", ".join("?" * len(names))
+        connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks})', values)
+        return
+    kinds = [table.c[name].type.compile(connection.dialect) for name in names]
+    picked = ", ".join(f"CAST(e->>{number} AS {kind.split(' COLLATE')[0]})" for number, kind in enumerate(kinds))
+    source = "json_array_elements(CAST(:rows AS json)) AS e"
+    statement = text(f'INSERT INTO "{table.name}" ({columns}) SELECT {picked} FROM {source}')
+    connection.execute(statement, {"rows": to_json(values)})
 
 
 def to_text(moment: datetime) -> str:

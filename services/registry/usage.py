@@ -19,19 +19,17 @@ def record_usage(connection: Connection, entries: Sequence[Usage]) -> None:
 
 def usage_of(connection: Connection, registry: str, subject: str | None, functional_id: str | None) -> list[Usage]:
     """Return who read a person's data in a registry, the newest first, at most 5,000."""
-    person = [column == value for column, value in _known(subject, functional_id)]
+    pairs = [(data_usage.c.subject, subject), (data_usage.c.functional_id, functional_id)]
+    person = [column == value for column, value in pairs if value is not None]
+    if not person:
+        return []
     statement = (
         select(data_usage)
         .where(data_usage.c.registry == registry, or_(*person))
         .order_by(data_usage.c.id.desc())
         .limit(MOST_LISTED)
     )
-    return [_usage(row) for row in connection.execute(statement)] if person else []
-
-
-def _known(subject: str | None, functional_id: str | None) -> list[tuple[Any, str]]:
-    pairs = [(data_usage.c.subject, subject), (data_usage.c.functional_id, functional_id)]
-    return [(column, value) for column, value in pairs if value is not None]
+    return [_usage(row) for row in connection.execute(statement)]
 
 
 def _row(entry: Usage) -> dict[str, Any]:

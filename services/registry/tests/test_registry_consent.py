@@ -1,6 +1,7 @@
 """Consent, purpose and the record of every read, enforced at the provider."""
 
 import pytest
+import requests
 
 WELFARE = "SANDBOX/GOV/WELFARE/CASH-TRANSFER"
 STATISTICS = "SANDBOX/GOV/STATISTICS/OFFICE"
@@ -212,8 +213,6 @@ def test_the_usage_report_is_asked_by_functional_id_and_only_with_a_right(regist
 
 
 def test_a_call_past_the_gateway_is_refused_whatever_client_it_names(registry):
-    import requests
-
     answer = requests.post(
         f"{registry.url}/data/population/1/read",
         json={"query": {"content": {"uid": "P-1"}}},

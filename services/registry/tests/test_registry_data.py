@@ -1,8 +1,8 @@
 """The data API over HTTP, as the member itself and its own subsystems use it."""
 
 import pytest
+import requests
 
-CONFTEST_AMINA = "CT01-AMINA2345678ABC"
 DESK = "SANDBOX/GOV/CIVIL/DESK"
 
 
@@ -74,7 +74,6 @@ def test_two_entries_of_a_list_with_one_key_and_two_contents_are_refused(registr
         ({"uid": "P-9", "firstName": 5, "lastName": "B"}, "/write/content/firstName"),
         ({"uid": "P-9", "firstName": "A", "lastName": "B", "birthDate": "31.12.2000"}, "/write/content/birthDate"),
         ({"uid": "P-9", "firstName": "A", "lastName": "B", "shoeSize": 41}, "/write/content"),
-        ({"uid": "P-9", "firstName": "A\0", "lastName": "B"}, ""),
         ({"uid": "P-9", "firstName": "A", "lastName": "B", "hectares": 10**30}, ""),
     ],
 )
@@ -89,8 +88,6 @@ def test_content_that_breaks_the_schema_is_refused_and_says_where(registry, cont
 def test_a_number_too_large_for_json_readers_is_refused(registry):
     raw = b'{"write": {"content": {"uid": "P-9", "firstName": "A", "lastName": "B", "hectares": 1e400}}}'
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {registry.config.management_token}"}
-    import requests
-
     answer = requests.post(f"{registry.url}/data/population/1/create", data=raw, headers=headers, timeout=10)
     assert answer.status_code == 400, answer.text
 
@@ -216,6 +213,7 @@ def test_lists_find_and_order(registry, query, found):
         ("query.children=three", "query_invalid"),
         ("query.alive=yes", "query_invalid"),
         ("query.lastName=" + "x" * 201, "query_invalid"),
+        ("query.lastName=a%00", "query_invalid"),
         ("query.functionalId=QZ0000000018", "query_invalid"),
         ("querry.lastName=Okoro", "invalid_request"),
         ("query.lastName=Okoro&query.lastName=Adler", "invalid_request"),
@@ -262,7 +260,6 @@ def test_exists_answers_conditions(registry, content, answer):
         {"lastName": {"in": "Okoro"}},
         {"household": {"=": "HH-1"}},
         {"lastName": ["Okoro"]},
-        {"lastName": "a\0"},
         {"hectares": 10**300},
     ],
 )
