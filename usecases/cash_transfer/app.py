@@ -1,6 +1,7 @@
 """Wiring of the ministry's app, and nothing else."""
 
 from flask import Flask
+from sqlalchemy import MetaData
 
 from sandroad.clock import BusinessClock
 from sandroad.contracts import Contract
@@ -13,7 +14,7 @@ from usecases.cash_transfer.api import api
 from usecases.cash_transfer.calls import Calls
 from usecases.cash_transfer.citizens import citizens
 from usecases.cash_transfer.config import Config
-from usecases.cash_transfer.control import control
+from usecases.cash_transfer.control import control_of
 from usecases.cash_transfer.exports import exports_of
 from usecases.cash_transfer.importing.job import Import
 from usecases.cash_transfer.office import Office
@@ -36,11 +37,12 @@ def create_app(config: Config) -> Flask:
     database = Database(config.database)
     store = Store(database, programme.currency)
     gateway = GatewayClient(config.gateway_url, config.client)
-    office = Office(config, programme, store, Calls(gateway, store), BusinessClock(database, metadata))
+    plumbing = MetaData()  # of this app alone: tests make several in one process
+    office = Office(config, programme, store, Calls(gateway, store), BusinessClock(database, plumbing))
     enrolment, reconciliation, decision = Enrolment(office), Reconciliation(office), EligibilityDecision(office)
     office.outbox = Outbox(
         database,
-        metadata,
+        plumbing,
         gateway,
         done={
             SOCIAL: decision.on_registry_told,
@@ -58,7 +60,8 @@ def create_app(config: Config) -> Flask:
             BULK: reconciliation.on_order_refused,
         },
     )
-    database.create(metadata, SCHEMA_VERSION)
+    for tables in (metadata, plumbing):
+        database.create(tables, SCHEMA_VERSION)
     secret = own_secret(config.data)
     app = create_web_app(
         config,
@@ -75,7 +78,7 @@ def create_app(config: Config) -> Flask:
             RelyingParty(own_key(config.data), f"{config.public_url}/oidc/callback", config.identity_url),
         ],
         blueprints=[pages, citizens, api],
-        control=[control],
+        control=[control_of()],
         clock=office.clock,
         outbox=office.outbox,
         checks={"database": lambda: _look(store)},

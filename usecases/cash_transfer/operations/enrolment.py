@@ -86,6 +86,7 @@ class Enrolment:
             rows.trace.add(TraceLine(changed.source, ENROLMENT, "The beneficiary names another account", actor))
             request = request_id("payee", functional_id, changed.payee_version)
             self._ask_payments(rows, operation, request, [changed])
+            self._tell_registry(rows, request, changed)
         return changed
 
     def payee_answered(self, request: str, failed: Mapping[str, str]) -> None:
@@ -127,6 +128,21 @@ class Enrolment:
             )
             rows.trace.add(line)
         rows.beneficiaries.answered(request)
+
+    def _tell_registry(self, rows: Rows, request: str, changed: Beneficiary) -> None:
+        self._office.outbox.put(
+            rows.connection,
+            id=f"record:{request}",
+            key=f"case:{changed.source}",
+            kind=RECORD,
+            method="PUT",
+            target=f"/r1/{self._office.config.welfare_registry}/data/beneficiary/1/update",
+            headers={"X-Road-Issue": changed.source},
+            json_body={
+                "query": {"content": {"functionalId": changed.functional_id}},
+                "write": {"content": {"financialAddress": changed.address}},
+            },
+        )
 
     def _ask_payments(self, rows: Rows, operation: str, request: str, payees: Sequence[Beneficiary]) -> None:
         rows.beneficiaries.ask_payee(request, [each.functional_id for each in payees])
