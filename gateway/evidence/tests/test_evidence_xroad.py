@@ -76,7 +76,7 @@ def test_flipped_bits_of_signature_and_chains_fail(built, authorities):
     for name in [name for name in built if name.endswith(("signatures.xml", "result.xml", ".tst"))]:
         text = built[name]
         spots = [found.start() for found in re.finditer(rb"[A-Za-z0-9+/]{60,}", text)] or range(len(text))
-        for start in spots:
+        for start in list(spots)[:: max(1, len(spots) // 40)]:
             at = start + dice.randrange(30)
             if at < len(text):
                 flipped = text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :]
@@ -89,7 +89,6 @@ def test_flipped_bits_of_signature_and_chains_fail(built, authorities):
         (b"WELFARE", b"LANDS", {"references"}),
         (b'Id="signed-properties"', b'Id="other"', {"references"}),
         (b"#rsa-sha512", b"#rsa-sha256", {"signature value"}),
-        (b"<ds:SigningTime", b"<ds:SigningTime", set()),
     ],
 )
 def test_forged_signature_files_fail(authorities, old, new, expected):
@@ -109,6 +108,14 @@ def test_signed_properties_elsewhere_in_the_document_are_not_taken(authorities):
         b"</ds:Signature>", b"<ds:Object>" + signed + b"</ds:Object></ds:Signature>"
     )
     assert failed({**entries, "META-INF/signatures.xml": moved}, authorities.anchor)
+
+
+def test_an_id_that_stands_twice_is_refused(authorities):
+    """Another verifier might take the other element for the signed one."""
+    entries = XRoadBuilder(authorities, REQUEST, form="message", batch=False).build()
+    text = entries["META-INF/signatures.xml"]
+    twice = text.replace(b"<ds:X509Certificate>", b'<x Id="signed-properties"/><ds:X509Certificate>')
+    assert {"references", "entries"} == failed({**entries, "META-INF/signatures.xml": twice}, authorities.anchor)
 
 
 def test_a_chain_without_the_message_fails(authorities, chained):
@@ -171,7 +178,7 @@ def escaped(text: str) -> str:
     return text.replace("\t", "&#9;") + "&#13;"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(xml())
 def test_the_canonical_forms_are_lxmls(document):
     """But for inclusive subtrees with a default namespace, where libxml2 2.14 invents an xmlns="" in grandchildren."""
