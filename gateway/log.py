@@ -30,8 +30,10 @@ CHAINED = (
     "alg", "t", "x5t", "sig", "message_digest", "body_digest", "ocsp",
 )  # fmt: skip
 
-_LENGTH = Struct(">i")
-_NUMBER = Struct(">q")
+_LENGTH = Struct(">i").pack
+_NUMBER = Struct(">q").pack
+_ABSENT = _LENGTH(-1)
+_RECORD, _CONTENT, _OPERATION = insert(tables.records), insert(tables.contents), insert(tables.operations)
 _ANSWER = (
     update(tables.requests)
     .where(tables.requests.c.client_member == bindparam("b_member"), tables.requests.c.request_id == bindparam("b_id"))
@@ -64,16 +66,15 @@ class Entry:
 
 def link(previous: bytes, row: dict[str, Any]) -> bytes:
     """Return the chain's digest after a row: SHA-512 over the previous one and every field with its length."""
-    digest = hashlib.sha512(previous)
+    parts = [previous]
     for name in CHAINED:
         value = row[name]
         if value is None:
-            digest.update(_LENGTH.pack(-1))
+            parts.append(_ABSENT)
             continue
-        raw = _NUMBER.pack(value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value
-        digest.update(_LENGTH.pack(len(raw)))
-        digest.update(raw)
-    return digest.digest()
+        raw = _NUMBER(value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value
+        parts += (_LENGTH(len(raw)), raw)
+    return hashlib.sha512(b"".join(parts)).digest()
 
 
 class Batch:
@@ -140,10 +141,10 @@ class Batch:
         if blobs:
             put_if_absent(self.connection, tables.blobs, blobs)
         for statement, rows in (
-            (insert(tables.records), self._records),
-            (insert(tables.contents), self._contents),
+            (_RECORD, self._records),
+            (_CONTENT, self._contents),
             (_ANSWER, self._answers),
-            (insert(tables.operations), self._operations),
+            (_OPERATION, self._operations),
         ):
             if rows:
                 execute(statement, rows)

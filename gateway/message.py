@@ -35,6 +35,7 @@ SECRET = "x-sandroad-gateway"
 _SET_BY_GATEWAY = frozenset({REQUEST_ID, REQUEST_HASH, SECRET})
 _SET_BY_PROVIDER = frozenset({MESSAGE_ID, REQUEST_ID, REQUEST_HASH, CLIENT, SERVICE, ERROR, REFUSED, SECRET})
 _NOT_FORWARDED = SKIPPED | _SET_BY_GATEWAY | CLIENT_HEADERS | {MESSAGE_ID, REFUSED}
+_NEVER_IN_REQUESTS = CLIENT_ALIASES | {REQUEST_HASH}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
 _TARGET = re.compile(r"/[!-\"$-~]*")  # visible ASCII; a '#' never belongs into a request line
@@ -232,6 +233,14 @@ def response_headers(
     return kept
 
 
+def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return all values of each header, by its lower-case name."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
 def forwarded_headers(headers: Headers) -> Headers:
     """Return what the service sees of a request message's headers: all but the gateway's secret, which is set anew."""
     return [(name, value) for name, value in headers if name.lower() != SECRET]
@@ -284,12 +293,13 @@ def parse_request(message: bytes) -> Request:
     if method not in METHODS:
         raise MessageDefect(f"Invalid request method: {method}")
     target = parse_target(raw_target)
-    once = {name: values_of(headers, name) for name in (CLIENT, MESSAGE_ID, REQUEST_ID)}
+    named = by_name(headers)
+    once = {name: named.get(name, []) for name in (CLIENT, MESSAGE_ID, REQUEST_ID)}
     for name, values in once.items():
         # Two of them could mean one client to the access rights and another to the service.
         if len(values) != 1:
             raise MessageDefect(f"Invalid header: {name} stands {len(values)} times instead of once")
-    if any(name.lower() in CLIENT_ALIASES or name.lower() == REQUEST_HASH for name, _ in headers):
+    if not named.keys().isdisjoint(_NEVER_IN_REQUESTS):
         raise MessageDefect("Invalid header: a request message has no alias of X-Road-Client and no request hash")
     if not _REQUEST_ID.fullmatch(once[REQUEST_ID][0]):
         raise MessageDefect("Invalid header: x-road-request-id is not a uuid")

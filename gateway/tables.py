@@ -1,5 +1,6 @@
 """The tables of a gateway's database, and the one insert that tolerates what is there already."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -143,5 +144,10 @@ changes = Table(
 
 def put_if_absent(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
     """Insert rows, leaving alone those whose primary key is there; return how many were inserted (exact for one row)."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows).rowcount
+    return connection.execute(_tolerant_insert(connection.dialect.name, table), rows).rowcount
+
+
+@cache
+def _tolerant_insert(dialect: str, table: Table) -> Any:
+    maker = sqlite if dialect == "sqlite" else postgresql
+    return maker.insert(table).on_conflict_do_nothing()

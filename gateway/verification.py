@@ -155,6 +155,7 @@ def verify_response(signed: Signed, expected: Expected) -> Response:
     if refused is not None:
         _check_refusal(response, refused, expected)
         return response
+    found = rules.by_name(response.headers)
     for header, wanted, what in (
         (rules.CLIENT, expected.client, "client id"),
         (rules.MESSAGE_ID, expected.message_id, "message id"),
@@ -163,7 +164,7 @@ def verify_response(signed: Signed, expected: Expected) -> Response:
         (rules.REQUEST_HASH, expected.request_hash, "message hash"),
     ):
         # An answer to another request, or to altered bytes, is not passed off as the answer to this one.
-        if rules.values_of(response.headers, header) != [wanted]:
+        if found.get(header) != [wanted]:
             raise Refused(MATCHES, "InconsistentResponse", f"Response {what} does not match request message")
     return response
 
