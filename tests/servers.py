@@ -8,6 +8,7 @@ from installed binaries, else from Debian's packages where they may be installed
 import contextlib
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -37,6 +38,16 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     return found
+
+
+def free_block(count: int = 100) -> int:
+    """Return the first of ``count`` free ports in a row, below those that the system gives to outgoing connections."""
+    for base in random.sample(range(20_000, 32_000, count), 100):
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(base, base + count):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return base
+    raise NotStarted(f"no {count} free ports in a row")
 
 
 @contextlib.contextmanager
