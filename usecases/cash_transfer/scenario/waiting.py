@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PATIENCE = 45.0
+PATIENCE = 90.0
 
 
 class NeverCame(Exception):
