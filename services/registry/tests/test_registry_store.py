@@ -252,5 +252,5 @@ def test_a_list_by_an_indexed_field_costs_no_scan(lands):
     fill(0, 1000)
     lands.listed(owner="QZ0")
     small = cost()
-    fill(1000, 15_000)
+    fill(1000, 8000)
     assert cost() < 4 * small
