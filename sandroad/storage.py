@@ -67,7 +67,10 @@ class Database:
         return engine
 
     def _postgresql(self) -> Engine:
-        return create_engine(self.url, pool_size=2, max_overflow=14, pool_pre_ping=True, pool_recycle=900)
+        engine = create_engine(self.url, pool_size=2, max_overflow=14, pool_pre_ping=True, pool_recycle=900)
+        # Many rows go as one statement: pg8000 would send them one by one, each with its own round trip.
+        engine.dialect.use_insertmanyvalues_wo_returning = True
+        return engine
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
