@@ -18,6 +18,7 @@ from services.identity.domain import check_character, is_functional_id, new_func
 from services.identity.keys import KeyRing
 from services.identity.rights import Rights
 from services.identity.routes import make_routes
+from services.identity.tokens import InvalidToken, Session, TokenMint
 
 
 def test_the_check_character_is_iso_7064_mod_37_36() -> None:
@@ -76,6 +77,17 @@ def test_every_refusal_is_in_the_catalogue() -> None:
 
     codes = {kind.code for kind in below(Refusal) if kind.__module__.startswith("services.identity")}
     assert codes and codes <= set(catalogue)
+
+
+def test_an_id_token_is_no_access_token_even_with_the_id_of_one(signing_keys: Path) -> None:
+    mint = TokenMint("https://id.example", KeyRing(signing_keys, "https://id.example", datetime.now(UTC)))
+    session = Session("sub", "c", "acr", 1000, "nonce", "openid")
+    access = mint.access_token(session, "t-1", 1000.0, 600)
+    assert mint.read_access_token(access, 1100.0) == "t-1"
+    with pytest.raises(InvalidToken):
+        mint.read_access_token(mint.id_token(session, access, 1000.0, 600), 1100.0)
+    with pytest.raises(InvalidToken):
+        mint.read_access_token(access, 1600.0)
 
 
 def test_keys_are_made_once_private_and_renewed_in_time(tmp_path: Path) -> None:
