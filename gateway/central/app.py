@@ -29,7 +29,7 @@ def create_app(config: Config, *, clock: Clock = system_clock) -> Flask:
     publisher = Publisher(config, store, authority, responder, clock)
     central = Central(config, store, authority, responder, publisher, clock)
     central.take_over_settings()
-    app = create_web_app(
+    return create_web_app(
         config,
         routes=[central_routes(config.contracts)],
         resources=[central, authority, anchor_of(config, authority), TimeStampingAuthority(authority.tsa, clock)],
@@ -39,9 +39,6 @@ def create_app(config: Config, *, clock: Clock = system_clock) -> Flask:
         checks={"configuration": lambda: _check(central)},
         max_body=LARGEST_BODY,
     )
-    # Base64 in a path may hold two slashes in a row; by default they would be answered with a redirect.
-    app.url_map.merge_slashes = False
-    return app
 
 
 def _check(central: Central) -> None:

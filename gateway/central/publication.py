@@ -75,9 +75,10 @@ class Publisher:
     def _make(self) -> Published:
         # The number is read before the data: a change in between makes this version old at once, and is never missed.
         change = self._change
-        now = self._clock().replace(microsecond=0)
+        moment = self._clock()
+        now = moment.replace(microsecond=0)
         with self._store.begin() as directory:
-            version = directory.next_version(now)
+            version = directory.next_version(moment)
             snapshot = directory.snapshot()
         payload = json.dumps(self._document(snapshot, version, now), ensure_ascii=False, indent=1).encode("utf-8")
         signer = self._authority.configuration

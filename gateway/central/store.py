@@ -192,11 +192,11 @@ class Directory:
     def next_version(self, now: datetime) -> int:
         """Return the version to publish next and keep it before anybody sees it.
 
-        At least the clock's seconds: versions go on rising after the database was lost, and gateways that remember the
-        last one are not locked out.
+        At least the clock's milliseconds: versions go on rising after the database was lost, and gateways that remember
+        the last one are not locked out.
         """
         last = self._connection.execute(select(publication.c.version)).scalar_one_or_none()
-        version = max((last or 0) + 1, _seconds(now))
+        version = max((last or 0) + 1, int(now.timestamp() * 1000))
         changed = insert(publication) if last is None else update(publication)
         self._connection.execute(changed.values(version=version))
         return version

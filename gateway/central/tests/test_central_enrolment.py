@@ -231,7 +231,9 @@ def test_gateways_come_back_after_central_lost_its_database(tmp_path: Path) -> N
     with central_under_test(tmp_path) as central:
         anchor = central.anchor
         central.enrol("civil-gateway")
-        version = central.load().version
+        for number in range(20):
+            central.control("PUT", f"/members/COM/B{number}", {"name": f"Bank {number}", "subsystems": []})
+            version = central.load().version
     for left in (tmp_path / "central").glob("app.db*"):
         left.unlink()
     with central_under_test(tmp_path) as central:

@@ -1,7 +1,9 @@
 """What central publishes is fresh, knows every committed change, and its versions only rise."""
 
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,20 @@ from openapi_spec_validator import validate
 
 from gateway.central.authority import AuthorityMismatch, open_authority
 from gateway.central.config import Config
+from gateway.central.domain import Member
+from gateway.central.ocsp import Responder
+from gateway.central.operations import Central
+from gateway.central.publication import Publisher
 from gateway.central.routes import central_routes
+from gateway.central.store import Directory, Store
 from gateway.central.testing import CentralUnderTest, central_under_test, payload_of, token_of
+from gateway.trust.configuration import load
 from gateway.trust.enrolment import fetch_configuration
 from gateway.trust.refusals import CentralUnavailable, ConfigurationExpired, EnrolmentRefused
+from sandroad.clock import system_clock
 from sandroad.contracts import Contract
 from sandroad.settings import SettingsError
+from sandroad.storage import Database
 from sandroad.testing import ROOT, config_for_tests
 
 
@@ -158,7 +168,37 @@ def test_every_reader_sees_a_change_that_was_committed_before_it_asked(central: 
             reader.result()
 
 
-def test_versions_rise_over_a_restart_within_one_second(tmp_path: Path) -> None:
+class StoreWithAWriterBetween(Store):
+    """A store into which another request commits right after a transaction of the publisher."""
+
+    between: Callable[[], None] | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Directory]:
+        with super().begin() as directory:
+            yield directory
+        meanwhile, self.between = self.between, None
+        if meanwhile is not None:
+            meanwhile()
+
+
+def _register(central: Central, member: Member) -> None:
+    central.register_member(member)
+
+
+def test_a_change_that_comes_while_a_version_is_made_is_in_the_next(tmp_path: Path) -> None:
+    config = config_for_tests(Config, tmp_path)
+    store, authority = StoreWithAWriterBetween(Database(config.database)), open_authority(tmp_path, "SANDBOX", "QZ")
+    responder = Responder(authority, timedelta(hours=1))
+    publisher = Publisher(config, store, authority, responder, system_clock)
+    central = Central(config, store, authority, responder, publisher, system_clock)
+    late = Member("COM/LATE", "Late Bank", ("ACCOUNTS",))
+    store.between = lambda: _register(central, late)
+    assert payload_of(central.configuration())["members"] == []
+    assert [member["id"] for member in payload_of(central.configuration())["members"]] == ["COM/LATE"]
+
+
+def test_versions_rise_over_quick_restarts(tmp_path: Path) -> None:
     versions = []
     for _ in range(4):
         with central_under_test(tmp_path) as central:
@@ -178,8 +218,6 @@ def test_a_certificate_near_its_end_is_renewed_for_the_same_key(central: Central
 
 
 def test_a_gateway_that_was_cut_off_stops_at_the_expiry(central: CentralUnderTest) -> None:
-    from gateway.trust.configuration import load
-
     signed = central.signed()
     central.clock.ahead = timedelta(seconds=601)
     with pytest.raises(ConfigurationExpired):

@@ -217,6 +217,12 @@ def test_an_ocsp_response_that_proves_nothing_is_refused(
     assert isinstance(refused(published, one, make(published, one)), OcspRefused)
 
 
+def test_a_responder_that_another_authority_certified_is_refused(published: Any, tmp_path: Any) -> None:
+    one = certificate(published.authority.ca)
+    stranger = open_authority(tmp_path, "SANDBOX", "QZ").ocsp
+    assert isinstance(refused(published, one, response(published.authority, one, responder=stranger)), OcspRefused)
+
+
 def test_every_byte_of_an_ocsp_response_counts(published: Any) -> None:
     """A changed byte is refused, unless it lies outside what is signed and says the same (the embedded certificate's)."""
     one = certificate(published.authority.ca)
