@@ -17,12 +17,13 @@ import psutil
 
 from sandroad.cli.options import data_option
 from sandroad.country.topology import Topology
-from sandroad.running.client import SandboxError
+from sandroad.running.client import Sandbox, SandboxError
 from sandroad.running.doctor import Finding, examine
 from sandroad.running.embedded import ROOT, Options
 from sandroad.running.orders import is_running, order
 from sandroad.running.plan import CENTRAL, PORTS_PER_SANDBOX
 from sandroad.running.provision import Provision
+from sandroad.running.settle import wait_until_healthy
 
 
 @click.command()
@@ -160,6 +161,8 @@ def _start_missing(data: Path) -> None:
         (data / "settled.json").unlink(missing_ok=True)
         order(data, "settle")
     _wait_until_settled(data, None)
+    sandbox = Sandbox(data)
+    wait_until_healthy(sandbox, sandbox.processes)
 
 
 def _start(options: Options, *, foreground: bool = False) -> "subprocess.Popen[bytes]":

@@ -26,9 +26,9 @@ INSTITUTIONS = {
 def measure(say: Callable[[str], None], sandbox: Sandbox, sizes: tuple[int, ...] = (1_000, 10_000)) -> None:
     """Print instructions per second for each size, and the ratio to bare SQLite inserts of as many rows in the same run."""
     treasury = GatewayClient(sandbox.gateway_of("GOV/WELFARE").url, CLIENT)
-    payees = list(_payees(max(sizes)))
-    _open_accounts(sandbox, payees)
-    _register(treasury, payees)
+    payees = list(payees_with_accounts(max(sizes)))
+    open_accounts(sandbox, payees)
+    register(treasury, payees)
     for number, size in enumerate(sizes):
         bare = _bare_inserts(sandbox.data, size)
         began = time.perf_counter()
@@ -40,20 +40,20 @@ def measure(say: Callable[[str], None], sandbox: Sandbox, sizes: tuple[int, ...]
         )
 
 
-def _payees(count: int) -> Iterator[dict[str, str]]:
+def payees_with_accounts(count: int) -> Iterator[dict[str, str]]:
     """Yield payees with accounts at the five institutions in turn."""
     for number, code in zip(range(count), itertools.cycle(INSTITUTIONS), strict=False):
         yield {"id": f"CT01-BENCH{number:010d}", "code": code, "account": f"77{number:08d}", "name": f"Payee {number}"}
 
 
-def _open_accounts(sandbox: Sandbox, payees: list[dict[str, str]]) -> None:
+def open_accounts(sandbox: Sandbox, payees: list[dict[str, str]]) -> None:
     for code, app in INSTITUTIONS.items():
         own = [{"account": p["account"], "holderName": p["name"]} for p in payees if p["code"] == code]
         for batch in _batches(own, 1000):
             sandbox.steward(app).post("/accounts/batch", {"accounts": batch})
 
 
-def _register(treasury: GatewayClient, payees: list[dict[str, str]]) -> None:
+def register(treasury: GatewayClient, payees: list[dict[str, str]]) -> None:
     for number, batch in enumerate(_batches(payees, 1000)):
         entries = [
             {"PayeeFunctionalID": p["id"], "PaymentModality": "00", "FinancialAddress": f"{p['code']}:{p['account']}"}
