@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-import zlib
 
 import pytest
 
@@ -13,21 +12,22 @@ ENTRIES = {"mimetype": archive.MIMETYPE, "message.xml": b"GET\r\n" * 40, "META-I
 GOOD = archive.write(ENTRIES)
 
 
-def zipped(
-    entries=ENTRIES, comment=archive.COMMENT, change=None, method=zipfile.ZIP_DEFLATED, date=(1980, 1, 1, 0, 0, 0)
-):
+def zipped(entries=ENTRIES, comment=archive.COMMENT, change=None, date=(1980, 1, 1, 0, 0, 0)):
     """Write the entries with the standard library, which can say more than one thing."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as written:
         for name, content in entries.items():
             entry = zipfile.ZipInfo(name, date)
             entry.external_attr, entry.create_system = 0o100644 << 16, 3
-            entry.compress_type = zipfile.ZIP_STORED if name == "mimetype" else method
             if change:
                 change(entry)
             written.writestr(entry, content)
         written.comment = comment
     return buffer.getvalue()
+
+
+def with_value(name, value):
+    return lambda entry: setattr(entry, name, value)
 
 
 def test_other_tools_read_it():
@@ -39,46 +39,31 @@ def test_other_tools_read_it():
         assert (first.filename, first.compress_type, first.extra) == ("mimetype", zipfile.ZIP_STORED, b"")
 
 
-def test_it_is_deterministic_and_reads_back():
-    assert archive.write(ENTRIES) == GOOD
+def test_it_reads_back_and_is_what_the_standard_library_would_write():
     assert archive.read(GOOD) == ENTRIES and list(archive.read(GOOD)) == list(ENTRIES)
-
-
-def test_another_deflate_with_the_same_content_is_accepted():
-    """zlib has siblings that compress otherwise; evidence written with one is verified with another."""
-
-    content = b"".join(b"line %d of a message\r\n" % at for at in range(200))
-    entries = {"mimetype": archive.MIMETYPE, "message.xml": content}
-    quick = zipped(entries, change=lambda entry: setattr(entry, "_compresslevel", 1))
-    assert quick != archive.write(entries)
-    assert archive.read(quick) == entries
-
-
-def set_extra(entry):
-    entry.extra = b"\x99\x99\x01\x00x"
-
-
-def set_comment(entry):
-    entry.comment = b"x"
+    assert zipped() == GOOD
 
 
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        (zipped(comment=b""), "end record"),
-        (zipped(date=(2026, 1, 1, 0, 0, 0)), "header of entry"),
-        (zipped(method=zipfile.ZIP_STORED), "header of entry"),
-        (zipped(method=zipfile.ZIP_BZIP2), "header of entry"),
-        (zipped(change=set_extra), "header of entry"),
-        (zipped(change=set_comment), "central directory"),
+        (zipped(comment=b""), "comment"),
+        (zipped(date=(2026, 1, 1, 0, 0, 0)), "message.xml|mimetype.*date"),
+        (zipped(change=with_value("compress_type", zipfile.ZIP_DEFLATED)), "entry"),
+        (zipped(change=with_value("extra", b"\x99\x99\x01\x00x")), "extra field"),
+        (zipped(change=with_value("comment", b"x")), "central directory"),
+        (zipped(change=with_value("external_attr", 0o100755 << 16)), "central directory"),
+        (zipped(change=with_value("create_system", 0)), "central directory"),
         (zipped({"mimetype": archive.MIMETYPE, "mëssage.xml": b"x"}), "name of the entry"),
-        (zipped({f"{at}": b"" for at in range(40)}, change=lambda entry: setattr(entry, "compress_type", 8)), "header"),
-        (b"#!/bin/sh\n" + GOOD, "central directory|end record"),
+        (zipped({f"{at}": b"" for at in range(40)}), "more than 16 entries"),
+        (b"#!/bin/sh\n" + GOOD, "at byte 0"),
         (GOOD + b"\0", "end record"),
         (GOOD[:-1], "end record"),
         (b"", "end record"),
         (b"PK\x03\x04", "cut off"),
+        (GOOD[:60], "cut off"),
         (GOOD.replace(b"message.xml", b"mimetype\0\0\0"), "name of the entry"),
+        (GOOD.replace(b"message.xml", b"massage.xml", 1), "central directory"),
     ],
 )
 def test_every_other_writing_is_refused(written, said):
@@ -92,37 +77,18 @@ def test_an_entry_that_stands_twice_is_refused():
         archive.read(first.replace(b"massage.xml", b"message.xml"))
 
 
-def test_a_bomb_is_refused_before_it_unfolds():
-    bomb = archive.write({"mimetype": archive.MIMETYPE, "message.xml": bytes(archive.MAX_ENTRY + 1)})
-    assert len(bomb) < 100_000
+def test_an_entry_that_is_larger_than_any_message_is_refused():
+    large = archive.write({"mimetype": archive.MIMETYPE, "message.xml": bytes(archive.MAX_ENTRY + 1)})
     with pytest.raises(ArchiveDefect, match="larger than"):
-        archive.read(bomb)
+        archive.read(large)
+    with pytest.raises(ArchiveDefect, match="more than the"):
+        archive.read(bytes(archive.MAX_ARCHIVE + 1))
 
 
-def test_a_bomb_that_lies_about_its_size_unfolds_no_further_than_it_says():
-    honest = archive.write({"mimetype": archive.MIMETYPE, "message.xml": bytes(1_000_000)})
-    size = (1_000_000).to_bytes(4, "little")
-    with pytest.raises(ArchiveDefect, match="do not unfold to the 9 bytes"):
-        archive.read(honest.replace(size, (9).to_bytes(4, "little")))
-
-
-def test_every_flipped_bit_of_the_zip_is_noticed():
+def test_every_flipped_bit_is_refused():
+    """Refused, not read otherwise: no bit of the file is without meaning."""
     for bit in range(len(GOOD) * 8):
         flipped = bytearray(GOOD)
         flipped[bit // 8] ^= 1 << bit % 8
-        try:
-            assert archive.read(bytes(flipped)) != ENTRIES
-        except ArchiveDefect:
-            continue
-
-
-def test_the_idle_bits_of_a_stream_are_looked_at():
-    content = b"GET\r\n" * 40
-    packed = archive._deflate(content)
-    idle = [bit for bit in range(8) if archive._deflate(content)[-1] >> bit == 0]
-    if not idle:
-        pytest.fail("this content fills its last byte: take another")
-    changed = packed[:-1] + bytes([packed[-1] | 1 << 7])
-    assert zlib.decompress(changed, -15) == content
-    with pytest.raises(ArchiveDefect, match="unused bits"):
-        archive._inflate("message.xml", changed, len(content))
+        with pytest.raises(ArchiveDefect):
+            archive.read(bytes(flipped))
