@@ -4,6 +4,7 @@ Consumer and provider both keep a message, so one request is found twice; and an
 may name several requests. Only the request id, which the gateway makes, tells them apart: it is read from the signed message.
 """
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from gateway.evidence import archive
 from gateway.evidence.container import MESSAGE
+from gateway.signature import LATEST_TIME_MS, render_time
 from sandroad.running.client import Running, Sandbox, SandboxError
 
 CONTAINER_TYPE = "application/vnd.etsi.asic-e+zip"
@@ -58,14 +60,15 @@ def fetch(sandbox: Sandbox, identifier: str, side: str, member: str | None = Non
     asked = [sandbox.gateway_of(member)] if member else sandbox.gateways()
     hits: list[Hit] = []
     warnings: list[str] = []
+    absent: list[str] = []
     for gateway in asked:
         try:
-            hits += _ask(sandbox, gateway, identifier, side)
+            hits += _ask(sandbox, gateway, identifier, side, absent)
         except SandboxError as error:
             warnings.append(str(error))
     if not hits:
         whom = ", ".join(gateway.name for gateway in asked)
-        raise NotFound("; ".join([f"no {side} {identifier!r} in the message logs of {whom}", *warnings]))
+        raise NotFound("\n".join([f"no {side} {identifier!r} in the message logs of {whom}", *absent, *warnings]))
     requests = {hit.request_id: hit for hit in reversed(hits)}
     if len(requests) > 1:
         listed = sorted(requests.values(), key=lambda hit: (hit.at, hit.request_id))
@@ -87,16 +90,26 @@ def _is_member(subsystem: str, instance: str, member: str) -> bool:
     return f"{subsystem}/".startswith(f"{instance}/{member}/")
 
 
-def _ask(sandbox: Sandbox, gateway: Running, identifier: str, side: str) -> list[Hit]:
+def _ask(sandbox: Sandbox, gateway: Running, identifier: str, side: str, absent: list[str]) -> list[Hit]:
+    """Return a gateway's hits; if it has none, add to ``absent`` what it says about it (contents erased, not kept …)."""
     path = "/-/evidence"
     answer = sandbox.steward(gateway.name).request("GET", path, params={"id": identifier, "side": side})
     if answer.status_code == 404:
+        absent.append(f"{gateway.name}: {_detail(answer.text)}")
         return []
     if answer.status_code == 409:
         return _listed(gateway, answer.json())
     if answer.status_code != 200 or not answer.headers.get("Content-Type", "").startswith(CONTAINER_TYPE):
         raise SandboxError(f"{gateway.name} answered {answer.status_code} to {path}: {_said(answer.text)}")
     return [_held(gateway, identifier, answer.content)]
+
+
+def _detail(text: str) -> str:
+    """Return the sentence of a problem document, or what else was said."""
+    try:
+        return _said(str(json.loads(text)["detail"]))
+    except (ValueError, KeyError, TypeError):
+        return _said(text)
 
 
 def _said(text: str) -> str:
@@ -107,13 +120,18 @@ def _listed(gateway: Running, answer: Any) -> list[Hit]:
     return [
         Hit(
             request_id=str(hit.get("request_id", "")),
-            at=str(hit.get("at", "")),
+            at=_moment(hit.get("at")),
             client=str(hit.get("client", "")),
             service=str(hit.get("service", "")),
             member=gateway.member,
         )
         for hit in answer["hits"]
     ]
+
+
+def _moment(at: object) -> str:
+    """Render a time in ms as people write it."""
+    return render_time(at).decode() if isinstance(at, int) and 0 <= at <= LATEST_TIME_MS else str(at or "")
 
 
 def _held(gateway: Running, identifier: str, container: bytes) -> Hit:

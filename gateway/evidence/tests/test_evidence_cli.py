@@ -38,13 +38,13 @@ def sandbox(tmp_path, authorities):
         identifier = query["id"][0]
         held = [one for one in logs[name].get(query["side"][0], []) if identifier in (one[0], MESSAGE_ID)]
         if not held:
-            start("404 Not Found", [])
-            return [b""]
+            start("404 Not Found", [("Content-Type", "application/problem+json")])
+            return [b'{"code": "not_found", "detail": "not in this log"}']
         if len(held) > 1:
             start("409 Conflict", [("Content-Type", "application/json")])
             client, service = "SANDBOX/GOV/WELFARE/CASH-TRANSFER", "SANDBOX/GOV/CIVIL/REGISTRY/registry"
             hits = [
-                {"request_id": one[0], "message_id": MESSAGE_ID, "at": "2026-07-22T09:04:47Z", "client": client,
+                {"request_id": one[0], "message_id": MESSAGE_ID, "at": 1784711087123, "client": client,
                  "service": service} for one in held
             ]  # fmt: skip
             return [json.dumps({"hits": hits}).encode()]
@@ -119,7 +119,7 @@ def test_several_requests_under_one_id_are_listed(kept, authorities, welfare):
     logs["welfare-gateway"]["request"].append((OTHER_ID, other))
     got = run("get", MESSAGE_ID, "--output", data / "e.asice", "--data", data)
     assert got.exit_code == 2
-    assert REQUEST_ID in got.output and OTHER_ID in got.output
+    assert REQUEST_ID in got.output and OTHER_ID in got.output and "2026-07-22T09:04:47.123Z" in got.output
     assert not (data / "e.asice").exists()
     assert run("get", OTHER_ID, "--output", data / "e.asice", "--data", data).exit_code == 0
 
@@ -137,6 +137,7 @@ def test_an_unknown_message_is_said_to_be_unknown_and_who_was_asked(sandbox):
     got = run("get", REQUEST_ID, "--output", data / "e.asice", "--data", data)
     assert got.exit_code == 1
     assert f"no request '{REQUEST_ID}' in the message logs of welfare-gateway, civil-gateway" in got.output
+    assert "civil-gateway: not in this log" in got.output
 
 
 def test_a_gateway_that_refuses_is_named(kept):
