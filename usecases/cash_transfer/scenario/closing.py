@@ -88,7 +88,9 @@ def _valid(stage: Stage, files: list[Path]) -> int:
     if not files:
         return 0
     command: list[Any] = [
-        Path(sys.executable).with_name("sandroad"),
+        sys.executable,
+        "-m",
+        "sandroad",
         "evidence",
         "verify",
         "--data",
@@ -99,5 +101,5 @@ def _valid(stage: Stage, files: list[Path]) -> int:
     count = len(VALID.findall(done.stdout))
     if done.returncode != 0:
         failing = [line.strip() for line in done.stdout.splitlines() if "FAIL" in line][:5]
-        stage.say(f"      {'; '.join(failing) or done.stderr.strip()[:300]}")
+        stage.expect(False, "; ".join(failing) or f"`sandroad evidence verify` failed: {done.stderr.strip()[-300:]}")
     return count
