@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
 
 from services.registry.domain import Condition
 from services.registry.schema import Schema, fulltext_field, index_value, words
 from services.registry.tables import record_keys, records
+
+NARROWEST = ("=", "in", ">", ">=", "<", "<=", "!=")
 
 
 def matching(
@@ -18,16 +20,26 @@ def matching(
     search: "Search | None" = None,
 ) -> ColumnElement[bool]:
     """Return the clause that holds for the live records that answer all conditions (and concern ``subject``)."""
-    clauses: list[ColumnElement[bool]] = [records.c.registry_id == registry_id, records.c.deleted_at.is_(None)]
-    if subject is not None:
-        clauses.append(records.c.subject == subject)
+    clauses: list[ColumnElement[bool]] = [records.c.deleted_at.is_(None)]
+    persons = [] if subject is None else [subject]
+    others = []
     for condition in conditions:
         if condition.field == schema.subject and condition.operator == "=":
-            clauses.append(records.c.subject == condition.value)
+            persons.append(condition.value)
         else:
-            clauses.append(_indexed(registry_id, condition.field, _compared(condition)))
+            others.append(condition)
+    # The narrowest condition finds records through the index, the others look at what it found.
+    others.sort(key=lambda each: (each.field != schema.primary_key, NARROWEST.index(each.operator)))
+    clauses.extend(_concerning(registry_id, person) for person in persons)
+    for condition in others:
+        found = len(clauses) > 1
+        clauses.append(_also(condition) if found else _indexed(registry_id, condition.field, _compared(condition)))
     if search is not None:
         clauses.extend(search.clauses(registry_id))
+    if len(clauses) == 1:
+        # Only here: each clause above holds for this registry alone, and saying the registry once more would invite SQLite to
+        # walk all of its records in the order of their keys, which saves it a sort and costs a scan.
+        clauses.append(records.c.registry_id == registry_id)
     return and_(*clauses)
 
 
@@ -66,6 +78,18 @@ def _indexed(registry_id: int, field: str, compared: ColumnElement[bool]) -> Col
             record_keys.c.registry_id == registry_id, record_keys.c.field == field, compared
         )
     )
+
+
+def _concerning(registry_id: int, subject: str) -> ColumnElement[bool]:
+    """The records about a person."""
+    same = records.alias("concerning")
+    return records.c.id.in_(select(same.c.id).where(same.c.registry_id == registry_id, same.c.subject == subject))
+
+
+def _also(condition: Condition) -> ColumnElement[bool]:
+    """Whether a record that is found already answers this condition too."""
+    of_record = record_keys.c.record_id == records.c.id
+    return exists().where(of_record, record_keys.c.field == condition.field, _compared(condition))
 
 
 def _compared(condition: Condition) -> ColumnElement[bool]:
