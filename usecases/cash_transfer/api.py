@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 
 from sandroad.problems import InvalidRequest
 from sandroad.web import control_body, resource
@@ -89,10 +89,11 @@ def enrol(number: str) -> Any:
 
 @api.get("/beneficiaries")
 def list_beneficiaries() -> Any:
-    """List beneficiaries by functional id, with counts by state."""
+    """List beneficiaries by functional id, with counts by state; ``?source=`` and ``?household=`` narrow the list."""
     officer()
+    source, household = request.args.get("source"), request.args.get("household")
     with resource(Office).store.read() as rows:
-        listed = [show.beneficiary(each) for each in rows.beneficiaries.listing()]
+        listed = [show.beneficiary(each) for each in rows.beneficiaries.listing(source=source, household=household)]
         return jsonify(beneficiaries=listed, counts=rows.beneficiaries.counts())
 
 

@@ -13,7 +13,7 @@ import requests
 from sandroad.running.client import Sandbox, SandboxError
 from usecases.cash_transfer.scenario.closing import close_books, prove
 from usecases.cash_transfer.scenario.desk import Refused, ScreenWrong
-from usecases.cash_transfer.scenario.household import next_household, play_household
+from usecases.cash_transfer.scenario.household import play_next_household
 from usecases.cash_transfer.scenario.payment import PaymentAct
 from usecases.cash_transfer.scenario.planted_list import play_list
 from usecases.cash_transfer.scenario.refusals import Refusals
@@ -58,10 +58,7 @@ def _play(stage: Stage, result: dict[str, Any]) -> None:
     with stage.scene("Three officers log in"):
         registrar, preparing = stage.officer("registration"), stage.officer("payment")
         approving = stage.officer("approval", besides=preparing)
-    person = next_household(stage, registrar)
-    if person is None:
-        raise LookupError("all planted households have been played; `sandroad reset` begins again")
-    play_household(stage, registrar, person)
+    play_next_household(stage, registrar)
     planted = play_list(stage, registrar)
     result["batch"] = PaymentAct(stage, preparing, approving, planted).play()
     stage.act("Case management", "What must not happen is tried on purpose, and refused by the right party.")

@@ -1,11 +1,12 @@
 """The first acts: a household is told, registered with its consent, verified, found eligible and enrolled."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from usecases.cash_transfer.scenario.browser import Browser
 from usecases.cash_transfer.scenario.cast import Person
 from usecases.cash_transfer.scenario.consent_page import answer_consent
-from usecases.cash_transfer.scenario.desk import Desk, log_in
+from usecases.cash_transfer.scenario.desk import Desk, Refused, log_in
 from usecases.cash_transfer.scenario.stage import Stage, person_line
 from usecases.cash_transfer.scenario.waiting import until
 
@@ -63,16 +64,31 @@ class Household:
         return dict(self._registrar.get(f"/api/applications/{self.number}"))
 
 
-def next_household(stage: Stage, registrar: Desk) -> Person | None:
-    """Return the next planted household that the programme does not know yet; None when all have been played."""
-    known = {each["household"] for each in registrar.get("/api/beneficiaries")["beneficiaries"]}
-    known |= {
+def next_households(stage: Stage, registrar: Desk) -> Iterator[Person]:
+    """Yield the planted households that the programme does not know yet."""
+    applied = {
         each["household"] for each in registrar.get("/api/applications")["applications"] if each["state"] != "refused"
     }
-    return next((person for person in stage.cast.all("story") if person.household not in known), None)
+    for person in stage.cast.all("story"):
+        listed = registrar.get(f"/api/beneficiaries?household={person.household}")["beneficiaries"]
+        if person.household not in applied and not listed:
+            yield person
 
 
-def play_household(stage: Stage, registrar: Desk, person: Person) -> Household:
+def play_next_household(stage: Stage, registrar: Desk) -> None:
+    """Play the next household; one that somebody has enrolled by a list meanwhile is stopped, and the next one comes."""
+    for person in next_households(stage, registrar):
+        try:
+            return play_household(stage, registrar, person)
+        except Refused as refusal:
+            if refusal.code != "duplicate_household":
+                raise
+            stage.say(f"      {person.name} is in the programme already: {refusal.document.get('detail')}")
+            stage.show_messages()
+    stage.say("   All planted households are in the programme by now; `sandroad reset` begins again.")
+
+
+def play_household(stage: Stage, registrar: Desk, person: Person) -> None:
     """Play all acts until enrolment with one household."""
     household = Household(stage, registrar, person)
     stage.act("Outreach", f"The ministry invites a household: {person_line(person)}.")
@@ -117,4 +133,3 @@ def play_household(stage: Stage, registrar: Desk, person: Person) -> Household:
         beneficiary = household.onboarded()
         stage.expect(beneficiary["state"] == "active", f"payments did not accept the account: {beneficiary['reason']}")
         stage.settle()
-    return household

@@ -10,6 +10,8 @@ from usecases.cash_transfer.scenario.desk import Desk, Refused
 from usecases.cash_transfer.scenario.stage import Stage
 from usecases.cash_transfer.scenario.waiting import until
 
+MOST_SHOWN = 5
+
 
 class PaymentAct:
     """One cycle from the first to the last instruction."""
@@ -110,9 +112,11 @@ class PaymentAct:
             f"{total['count']} {state} ({total['amount']})" for state, total in sorted(batch["totals"].items())
         )
         self._stage.say(f"      {said}")
-        for each in batch["instructions"]:
-            if each["state"] in ("failed", "held"):
-                self._stage.say(f"      {each['functional_id']}: {each['state']}, {each['reason']}")
+        stopped = [each for each in batch["instructions"] if each["state"] in ("failed", "held")]
+        for each in stopped[:MOST_SHOWN]:
+            self._stage.say(f"      {each['functional_id']}: {each['state']}, {each['reason']}")
+        if len(stopped) > MOST_SHOWN:
+            self._stage.say(f"      and {len(stopped) - MOST_SHOWN} more")
 
     def _check_planted(self, batch: Mapping[str, Any]) -> None:
         states = {each["functional_id"]: each for each in batch["instructions"]}

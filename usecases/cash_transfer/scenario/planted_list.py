@@ -43,8 +43,8 @@ def play_list(stage: Stage, payments_officer: Desk) -> dict[str, dict[str, Any]]
 
 
 def _settled(desk: Desk, people: dict[str, Person]) -> dict[str, dict[str, Any]]:
-    listed = {each["source"]: each for each in desk.get("/api/beneficiaries")["beneficiaries"]}
-    found = {case: listed[_reference(person)] for case, person in people.items() if _reference(person) in listed}
+    asked = {case: desk.get(f"/api/beneficiaries?source={_reference(person)}") for case, person in people.items()}
+    found = {case: answer["beneficiaries"][0] for case, answer in asked.items() if answer["beneficiaries"]}
     return found if len(found) == len(LISTED) and all(each["state"] != "registering" for each in found.values()) else {}
 
 

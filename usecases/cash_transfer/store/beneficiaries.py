@@ -40,9 +40,15 @@ class Beneficiaries:
         """Return beneficiaries in these states, by functional id."""
         return list(self._select(beneficiaries.c.state.in_(states)))
 
-    def listing(self, limit: int = 1000) -> list[Beneficiary]:
-        """Return beneficiaries by functional id."""
+    def listing(
+        self, *, source: str | None = None, household: str | None = None, limit: int = 1000
+    ) -> list[Beneficiary]:
+        """Return beneficiaries by functional id, those of a source or household alone if it is named."""
         query = select(beneficiaries).order_by(beneficiaries.c.functional_id).limit(limit)
+        if source is not None:
+            query = query.where(beneficiaries.c.source == source)
+        if household is not None:
+            query = query.where(beneficiaries.c.household == household)
         return [self._beneficiary(row) for row in self._connection.execute(query).mappings()]
 
     def export(self) -> Iterator[dict[str, Any]]:
