@@ -14,8 +14,10 @@ from sandroad.contracts import Contract
 from sandroad.problems import AccessDenied, Refusal
 from sandroad.testing import ROOT
 from services.identity import domain
+from services.identity.authorization import AuthorizationRequest
 from services.identity.domain import check_character, is_functional_id, new_functional_id, one_time_code
 from services.identity.keys import KeyRing
+from services.identity.login import Outcome, begin_login
 from services.identity.rights import Rights
 from services.identity.routes import make_routes
 from services.identity.tokens import InvalidToken, Session, TokenMint
@@ -77,6 +79,13 @@ def test_every_refusal_is_in_the_catalogue() -> None:
 
     codes = {kind.code for kind in below(Refusal) if kind.__module__.startswith("services.identity")}
     assert codes and codes <= set(catalogue)
+
+
+def test_a_number_that_nobody_has_signs_nobody_in_even_with_the_code() -> None:
+    login = begin_login(AuthorizationRequest("c", "https://c.example/cb", "openid"), "browser", 1000.0, 900.0)
+    for individual_id, outcome in (("", Outcome.WRONG), ("QZ1000000017", Outcome.RIGHT)):
+        sent = login.with_code("QZ1000000017", individual_id, 1000.0, 180.0)
+        assert sent.try_code(sent.code, 1001.0, 5)[1] is outcome
 
 
 def test_an_id_token_is_no_access_token_even_with_the_id_of_one(signing_keys: Path) -> None:
