@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, case, func, insert, select, text, update
 
 from sandroad.money import Money
 from sandroad.storage import Database
@@ -27,10 +27,9 @@ def post(connection: Connection, kind: str, movements: Sequence[Posting], now: s
 def change_balances(connection: Connection, changes: dict[str, int]) -> None:
     """Add to balances (minor units, negative to take away)."""
     if changes:
-        table = accounts
+        change = case(changes, value=accounts.c.number)
         connection.execute(
-            update(table).where(table.c.number == bindparam("on")).values(balance=table.c.balance + bindparam("by")),
-            [{"on": number, "by": change} for number, change in sorted(changes.items())],
+            update(accounts).where(accounts.c.number.in_(changes)).values(balance=accounts.c.balance + change)
         )
 
 

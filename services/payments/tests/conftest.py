@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 import requests
 
-from sandroad.testing import Relay, as_client, as_steward, config_for_tests, relay, served
+from sandroad.testing import (
+    Relay,
+    as_client,
+    as_steward,
+    config_for_tests,
+    environment_url,
+    fresh_postgresql_database,
+    relay,
+    served,
+)
 from services.fsp.app import create_app as create_fsp
 from services.fsp.config import Config as FspConfig
 from services.payments.app import create_app as create_payments
@@ -48,7 +57,15 @@ class Sink:
 class Network:
     """Everything that runs, and short ways to use it."""
 
-    def __init__(self, folder: Path, passing: Relay, stack: ExitStack, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        passing: Relay,
+        stack: ExitStack,
+        database: Callable[[str], str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.database = database or (lambda name: f"sqlite:///{folder}/{name}.db")
         self.folder, self.relay, self.sink, self._stack = folder, passing, Sink(), stack
         self._serve_sink()
         self.fsp_configs: dict[str, FspConfig] = {}
@@ -66,7 +83,7 @@ class Network:
             "member": "GOV/TREASURY",
             "subsystem": "PAYMENTS",
             "gateway_url": self.relay.url,
-            "database": f"sqlite:///{self.folder}/payments.db",
+            "database": self.database("payments"),
             "institutions": {code: f"SANDBOX/COM/{member}/ACCOUNTS/accounts" for code, member in MEMBERS.items()},
             "programmes": {
                 SOURCE: {"programme": "CT-01", "funding_account": f"HARBOUR:{PROGRAMME_ACCOUNT}"},
@@ -80,7 +97,7 @@ class Network:
     def fsp_config(self, code: str, member: str) -> FspConfig:
         """Return the settings of an institution."""
         values = {"member": f"COM/{member}", "subsystem": "ACCOUNTS", "gateway_url": self.relay.url, "code": code}
-        return config_for_tests(FspConfig, self.folder, database=f"sqlite:///{self.folder}/{code}.db", **values)
+        return config_for_tests(FspConfig, self.folder, database=self.database(code), **values)
 
     def start_fsp(self, code: str, member: str) -> None:
         """Serve an institution."""
@@ -217,6 +234,18 @@ def make_network(tmp_path: Path) -> Iterator[Callable[..., Network]]:
     with ExitStack() as stack:
         passing = stack.enter_context(relay())
         yield lambda **settings: Network(tmp_path, passing, stack, **settings)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stored_network(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Network]:
+    """A running network on each kind of database."""
+    admin = environment_url("SANDROAD_TEST_POSTGRESQL")
+    if request.param == "postgresql" and not admin:
+        pytest.skip("no PostgreSQL: SANDROAD_TEST_POSTGRESQL is not set (scripts/test starts one)")
+    with ExitStack() as stack:
+        fresh = (lambda _name: stack.enter_context(fresh_postgresql_database(admin or ""))) if admin else None
+        database = fresh if request.param == "postgresql" else None
+        yield Network(tmp_path, stack.enter_context(relay()), stack, database)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ MEMBERS = {"HARBOUR": "HARBOUR-BANK", "DELTA": "DELTA-BANK", "KITE": "KITE-MOBIL
 ACCOUNTS = ["HARBOUR:h1", "DELTA:d1", "DELTA:soon-closed", "DELTA:nowhere", "KITE:k1", "KITE:late", "KITE:later"]
 BALANCE = Decimal("900.00")
 Choice = st.integers(min_value=0, max_value=10_000)
+OUTCOMES = st.sampled_from(["ok", "ok", "ok", "lost", "unreachable"])
 
 
 class Through(GatewayClient):
@@ -119,12 +120,13 @@ class Money(RuleBasedStateMachine):
     def validate(self, which: int) -> None:
         self._post("/prepayment-validation", self.sent[which % len(self.sent)])
 
-    @rule(which=Choice, outcome=st.sampled_from(["ok", "ok", "ok", "lost", "unreachable"]))
-    def deliver(self, which: int, outcome: str) -> None:
-        waiting = self._entries("waiting")
-        if waiting:
-            app, entry = waiting[which % len(waiting)]
-            self._deliver(app, entry, outcome)
+    @rule(steps=st.lists(st.tuples(Choice, OUTCOMES), min_size=1, max_size=8))
+    def deliver(self, steps: list[tuple[int, str]]) -> None:
+        for which, outcome in steps:
+            waiting = self._entries("waiting")
+            if waiting:
+                app, entry = waiting[which % len(waiting)]
+                self._deliver(app, entry, outcome)
 
     @rule(which=Choice)
     def replay_after_a_crash(self, which: int) -> None:
@@ -166,20 +168,39 @@ class Money(RuleBasedStateMachine):
             return
         try:
             self._settle()
-            own, books = self._ledgers()
-            paid_out, credited = self._sums(books)
-            assert Decimal(own["suspense"]) == 0
-            assert paid_out == credited
-            self._each_instruction_has_one_fate()
+            before = self._conserved()
+            self._replay_everything()
+            self._settle()
+            assert self._conserved() == before
         finally:
             for app, _ in self.services.values():
                 running(app).stopping[0]()
             shutil.rmtree(self.folder)
 
+    def _conserved(self) -> Decimal:
+        own, books = self._ledgers()
+        paid_out, credited = self._sums(books)
+        assert own["balanced"] and all(each["balanced"] for each in books), (own, books)
+        assert Decimal(own["suspense"]) == 0
+        assert paid_out == credited
+        self._each_instruction_has_one_fate()
+        return paid_out
+
+    def _replay_everything(self) -> None:
+        """As if every process had died just before it noted that its calls had arrived."""
+        for app, _ in self.services.values():
+            outbox = running(app).outbox
+            with outbox._database.begin() as connection:
+                connection.execute(update(outbox.table).where(outbox.table.c.state == "done").values(state="waiting"))
+
     def _settle(self) -> None:
-        for _ in range(200):
-            while waiting := self._entries("waiting"):
+        for _ in range(20):
+            for _ in range(1000):
+                if not (waiting := self._entries("waiting")):
+                    break
                 self._deliver(*waiting[0], "ok")
+            else:
+                raise AssertionError(f"calls wait for ever: {waiting[0][1].kind}")
             states = {row["state"] for row in self._export(self.payments, self.config, "batches")}
             if states <= {"closed", "refused"}:
                 return
