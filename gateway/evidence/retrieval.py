@@ -95,7 +95,9 @@ def _ask(sandbox: Sandbox, gateway: Running, identifier: str, side: str, absent:
     path = "/-/evidence"
     answer = sandbox.steward(gateway.name).request("GET", path, params={"id": identifier, "side": side})
     if answer.status_code == 404:
-        absent.append(f"{gateway.name}: {_detail(answer.text)}")
+        detail = _detail(answer.text)
+        if not detail.startswith(f"no {side} with this id"):  # the plain case needs no line of its own
+            absent.append(f"{gateway.name}: {detail}")
         return []
     if answer.status_code == 409:
         return _listed(gateway, answer.json())

@@ -39,7 +39,7 @@ def sandbox(tmp_path, authorities):
         held = [one for one in logs[name].get(query["side"][0], []) if identifier in (one[0], MESSAGE_ID)]
         if not held:
             start("404 Not Found", [("Content-Type", "application/problem+json")])
-            return [b'{"code": "not_found", "detail": "not in this log"}']
+            return [b'{"code": "not_found", "detail": "contents were erased"}']
         if len(held) > 1:
             start("409 Conflict", [("Content-Type", "application/json")])
             client, service = "SANDBOX/GOV/WELFARE/CASH-TRANSFER", "SANDBOX/GOV/CIVIL/REGISTRY/registry"
@@ -137,7 +137,7 @@ def test_an_unknown_message_is_said_to_be_unknown_and_who_was_asked(sandbox):
     got = run("get", REQUEST_ID, "--output", data / "e.asice", "--data", data)
     assert got.exit_code == 1
     assert f"no request '{REQUEST_ID}' in the message logs of welfare-gateway, civil-gateway" in got.output
-    assert "civil-gateway: not in this log" in got.output
+    assert "civil-gateway: contents were erased" in got.output
 
 
 def test_a_gateway_that_refuses_is_named(kept):
