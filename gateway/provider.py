@@ -193,7 +193,7 @@ class Provider:
         if known.delivery != delivery.key or not same:
             raise replayed(exchange.subject.request_id)
         if known.state == replay.ANSWERED and known.answer is not None:
-            return await self._stored(exchange.subject, known.answer)
+            return await self.stored(known.request_id, known.answer)
         service = self._core.administration.service(exchange.subject.service)
         if known.state == replay.RECEIVED:
             return await self.start_and_call(exchange, service, (replay.RECEIVED,))
@@ -201,7 +201,8 @@ class Provider:
             return await self.start_and_call(exchange, service, (replay.STARTED,))
         return await self.answer_error(exchange.subject, outcome_unknown(), exchange.operation)
 
-    async def _stored(self, subject: Subject, answer: int) -> bytes:
+    async def stored(self, request_id: str, answer: int) -> bytes:
+        """Return an answer that was committed before, by its place in the log."""
         envelope = await asyncio.to_thread(self._load, answer)
         if envelope is None:
             raise server_error(
@@ -210,7 +211,7 @@ class Provider:
                 "this service is logged as metadata only: the request was executed, its answer was lost on the way",
                 executed="yes",
             )
-        log.info("request %s was answered before: its stored answer is sent again", subject.request_id)
+        log.info("request %s was answered before: its stored answer is sent again", request_id)
         return envelope
 
     def _load(self, answer: int) -> bytes | None:

@@ -53,8 +53,10 @@ class Recovery:
             await asyncio.wait(self._tasks, timeout=self._core.config.stop_seconds)
 
     def _unanswered(self) -> list[Known]:
+        owner, (first, _) = self._core.config.name, self._core.log.own_range()
         with self._core.log.database.read() as connection:
-            return replay.unanswered(connection, self._core.config.name)
+            unsent = replay.perhaps_unsent(connection, owner, first, now_ms())
+            return [*replay.unanswered(connection, owner), *unsent]
 
     async def _bring_to_end(self, known: Known, future: "asyncio.Future[bytes]") -> None:
         try:
@@ -71,6 +73,8 @@ class Recovery:
             del self._provider.running[known.client_member, known.request_id]
 
     async def _answer(self, known: Known) -> bytes:
+        if known.answer is not None:
+            return await self._provider.stored(known.request_id, known.answer)
         subject, exchange = await asyncio.to_thread(self._load, known)
         operation = exchange.operation if exchange else Operation(PRODUCER_SIDE, self._core.config.host)
         log.info("request %s was %s when the gateway stopped", known.request_id, known.state)

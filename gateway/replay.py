@@ -8,14 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from gateway import tables
 from gateway.envelope import RESPONSE, Envelope, Kind
-from gateway.log import Batch, Entry
+from gateway.log import POSITIONS, Batch, Entry
 from gateway.signature import Compact
 from gateway.tables import put_if_absent
 
+LAST_MOMENTS_MS = 5000
 RECEIVED, STARTED, ANSWERED = "received", "started", "answered"
 
 
@@ -105,6 +106,26 @@ def unanswered(connection: Connection, owner: str) -> list[Known]:
     """Return the requests that an instance received and has not answered."""
     requests = tables.requests
     return _select(connection, (requests.c.owner == owner) & (requests.c.state != ANSWERED))
+
+
+def perhaps_unsent(connection: Connection, owner: str, first: int, now: int) -> list[Known]:
+    """Return the requests whose answer was committed in the last moments of an earlier process and may not be sent.
+
+    ``first`` is where the instance's chain begins. Only those whose callers cannot ask again, and still wait.
+    """
+    requests, records = tables.requests, tables.records
+    newest = (
+        select(func.max(records.c.at)).where(records.c.id > first, records.c.id < first + POSITIONS).scalar_subquery()
+    )
+    last = select(records.c.id).where(records.c.id > first, records.c.at >= newest - LAST_MOMENTS_MS)
+    return _select(
+        connection,
+        (requests.c.owner == owner)
+        & (requests.c.state == ANSWERED)
+        & (requests.c.reply_to != "")
+        & (requests.c.deadline > now)
+        & requests.c.answer.in_(last),
+    )
 
 
 def _select(connection: Connection, condition: Any) -> list[Known]:

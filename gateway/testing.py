@@ -50,6 +50,16 @@ class Reply:
     reason: str = "OK"
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """A server to which callers that are killed are nothing special."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing."""
+
+
 class ServiceUnderTest:
     """A real HTTP server that remembers what it was asked and answers what the test wants."""
 
@@ -83,8 +93,7 @@ class ServiceUnderTest:
                         self.wfile.write(reply.body)
                     self.wfile.flush()
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -12,7 +12,6 @@ from gateway.log import Batch
 from gateway.provider import Provider
 from gateway.replay import Arrival
 from gateway.service_client import ServiceClient
-from gateway.transports import direct
 
 
 def die(*_args: Any, **_kwargs: Any) -> Any:
@@ -76,7 +75,7 @@ def after_received() -> None:
 
 def after_started() -> None:
     """The request is committed as started and acknowledged; the service has not been called."""
-    _before(direct, "_nothing")
+    _before(Provider, "call")
 
 
 def after_the_service() -> None:

@@ -216,7 +216,7 @@ class Trust:
             config.data,
             gateway=config.name,
             token=config.enrolment_token,
-            address=config.peer_address or f"amqp:{config.queue}",
+            address=config.peer_address,
             queue=config.queue,
         )
 

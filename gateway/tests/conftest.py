@@ -10,6 +10,10 @@ import pytest
 
 from gateway.central.testing import CentralUnderTest, central_under_test
 from gateway.testing import SECRET, GatewayUnderTest, Reply, ServiceUnderTest, gateway_under_test
+from sandroad.country.topology import Topology
+from sandroad.running.provision import Provision
+from sandroad.running.secrets import Secrets
+from sandroad.testing import ROOT
 
 SERVICES: list[dict[str, Any]] = [
     {"subsystem": "REGISTRY", "code": "registry"},
@@ -61,16 +65,26 @@ def provider_settings(url: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_network(folder: Path, *, central: dict[str, Any] | None = None, **changed: Any) -> Iterator[Network]:
-    """Run everything; ``central`` changes central's settings, ``changed`` both gateways'."""
+def running_network(
+    folder: Path,
+    *,
+    central: dict[str, Any] | None = None,
+    over: Callable[[str], dict[str, Any]] = lambda _member: {},
+    **changed: Any,
+) -> Iterator[Network]:
+    """Run everything; ``central`` changes central's settings, ``changed`` both gateways', ``over`` each member's."""
     service = ServiceUnderTest()
     with contextlib.ExitStack() as stack:
         stack.callback(service.close)
         running_central = stack.enter_context(contextlib.ExitStack())
         authority = running_central.enter_context(central_under_test(folder, **(central or {})))
         provider = provider_settings(service.url) | changed
-        civil = gateway_under_test("civil-gateway", "GOV/CIVIL", authority, folder / "civil", **provider)
-        welfare = gateway_under_test("welfare-gateway", "GOV/WELFARE", authority, folder / "welfare", **changed)
+        civil = gateway_under_test(
+            "civil-gateway", "GOV/CIVIL", authority, folder / "civil", **provider, **over("GOV/CIVIL")
+        )
+        welfare = gateway_under_test(
+            "welfare-gateway", "GOV/WELFARE", authority, folder / "welfare", **changed, **over("GOV/WELFARE")
+        )
         civil_gateway, welfare_gateway = stack.enter_context(civil), stack.enter_context(welfare)
         yield Network(authority, civil_gateway, welfare_gateway, service, running_central.close)
 
@@ -92,6 +106,23 @@ def network(shared_network: Network) -> Network:
 @pytest.fixture
 def fresh_network(tmp_path: Path) -> Iterator[Network]:
     with running_network(tmp_path) as network:
+        yield network
+
+
+@pytest.fixture(params=["direct", "amqp"])
+def network_over(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Network]:
+    """A fresh network over each transport."""
+    if request.param == "direct":
+        with running_network(tmp_path) as network:
+            yield network
+        return
+    provision = Provision(request.getfixturevalue("amqp_admin_url"), "", tmp_path)
+    provision.make(Topology.read(ROOT / "country"), Secrets(tmp_path / "steward"))
+
+    def over(member: str) -> dict[str, Any]:
+        return {"transport": "amqp", "amqp_url": provision.broker_url(member), "peer_address": ""}
+
+    with running_network(tmp_path, over=over) as network:
         yield network
 
 
