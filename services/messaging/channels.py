@@ -2,6 +2,7 @@
 
 import smtplib
 from collections.abc import Sequence
+from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Protocol
@@ -87,6 +88,9 @@ class SmtpChannel:
             return Outcome(False, f"the mail server refused the recipient with {code}", final=code >= 500)
         except smtplib.SMTPResponseException as refusal:
             return Outcome(False, f"the mail server answered {refusal.smtp_code}", final=refusal.smtp_code >= 500)
+        except (smtplib.SMTPNotSupportedError, ValueError, MessageError) as defect:
+            # An address that SMTP cannot carry: it would be tried for ever and hold up those behind it.
+            return Outcome(False, f"this cannot be sent by e-mail: {type(defect).__name__}", final=True)
         return TAKEN
 
 

@@ -41,6 +41,7 @@ class Delivery:
         self._wake = threading.Condition()
         self._changes = 0
         self._stopping = False
+        self._trouble = ""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -59,9 +60,11 @@ class Delivery:
             self._thread.join(timeout=30)
 
     def check(self) -> None:
-        """Raise if the worker has died (health check)."""
+        """Raise if the worker has died or cannot get on (health check)."""
         if self._thread is None or not self._thread.is_alive():
             raise RuntimeError("the delivery worker does not run")
+        if self._trouble:
+            raise RuntimeError(f"messages are not delivered: {self._trouble}")
 
     def deliver_due(self) -> int:
         """Deliver one handful of due messages; return how many were taken in hand."""
@@ -84,14 +87,22 @@ class Delivery:
             try:
                 if self.deliver_due():
                     continue
-                soonest = self._store.soonest()
-            except Exception:
+                soonest, self._trouble = self._store.soonest(), ""
+            except Exception as defect:
                 log.exception("delivery failed; trying again")
-                self._store.recover()
-                soonest = time.time() + self._first_wait
+                self._trouble = type(defect).__name__
+                soonest = self._after_trouble()
             with self._wake:
                 if self._changes == seen and not self._stopping:
                     self._wake.wait(timeout=None if soonest is None else max(0.01, soonest - time.time()))
+
+    def _after_trouble(self) -> float:
+        """Put back what was in hand, if the database lets us; return when to try again."""
+        try:
+            self._store.recover()
+        except Exception:
+            log.exception("what was in hand could not be put back; it will be at the next start")
+        return time.time() + max(1.0, self._first_wait)
 
     def _deliver(self, channel: Channel, letters: Sequence[Letter]) -> None:
         outcomes = channel.hand_over(letters)

@@ -113,12 +113,21 @@ def _letter(channel: str, client: str, body: Mapping[str, Any], recipient: Mappi
         message_id="",
         channel="email",
         to=(recipient["email"], *copies, *_addresses(recipient.get("emailBCC", ""))),
-        sender=f"{name} <{sender['email']}>".strip() if sender.get("email") else name or client,
+        sender=_mailbox(name, sender["email"]) if sender.get("email") else name or client,
         title=content.get("title", ""),
         content=content["content"],
         reply_to=sender.get("replyTo", ""),
         copies=copies,
     )
+
+
+def _mailbox(name: str, address: str) -> str:
+    """Return ``name <address>``, the name in quotes if it would be read as more than a name (RFC 5322 §3.4)."""
+    if not name:
+        return address
+    if any(mark in '()<>[]:;@\\,."' for mark in name):
+        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{name} <{address}>"
 
 
 def _addresses(text: str) -> list[str]:
