@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandroad.settings import AppConfig
+from sandroad.settings import AppConfig, SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +27,9 @@ class Config(AppConfig):
     watch_every: float = 2.0
     validation_patience: float = 20.0
     largest_sub_batch: int = 500
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.largest_sub_batch <= 500:
+            raise SettingsError(
+                f"SANDROAD_LARGEST_SUB_BATCH={self.largest_sub_batch}: institutions take 1 to 500 at once"
+            )

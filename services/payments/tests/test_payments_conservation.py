@@ -34,6 +34,11 @@ Choice = st.integers(min_value=0, max_value=10_000)
 OUTCOMES = st.sampled_from(["ok", "ok", "ok", "lost", "unreachable"])
 
 
+def part(app: Any, name: str) -> Any:
+    """Return a running app's outbox or clock."""
+    return getattr(running(app), name)
+
+
 class Through(GatewayClient):
     """Calls the other app in this process; ``lost`` lets the call arrive and its reply get lost."""
 
@@ -133,7 +138,7 @@ class Money(RuleBasedStateMachine):
         done = self._entries("done")
         if done:
             app, entry = done[which % len(done)]
-            outbox = running(app).outbox
+            outbox = part(app, "outbox")
             with outbox._database.begin() as connection:
                 connection.execute(update(outbox.table).where(outbox.table.c.id == entry.id).values(state="waiting"))
             self._deliver(app, entry, "ok")
@@ -145,7 +150,7 @@ class Money(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([40, 200]))
     def time_passes(self, seconds: int) -> None:
         app = self.fsps["KITE"]
-        clock = running(app).clock
+        clock = part(app, "clock")
         headers = as_steward(self.services["SANDBOX/COM/KITE-MOBILE/ACCOUNTS/accounts"][1])
         offset = int(clock.offset.total_seconds()) + seconds
         app.test_client().put("/-/clock", json={"offset_seconds": offset}, headers=headers)
@@ -189,7 +194,7 @@ class Money(RuleBasedStateMachine):
     def _replay_everything(self) -> None:
         """As if every process had died just before it noted that its calls had arrived."""
         for app, _ in self.services.values():
-            outbox = running(app).outbox
+            outbox = part(app, "outbox")
             with outbox._database.begin() as connection:
                 connection.execute(update(outbox.table).where(outbox.table.c.state == "done").values(state="waiting"))
 
@@ -220,13 +225,13 @@ class Money(RuleBasedStateMachine):
 
     def _deliver(self, app: Any, entry: Entry, outcome: str) -> None:
         self.outcome = outcome
-        running(app).outbox._deliver(entry)
+        part(app, "outbox")._deliver(entry)
         self.outcome = "ok"
 
     def _entries(self, state: str) -> list[tuple[Any, Entry]]:
         found = []
         for app, _ in self.services.values():
-            outbox = running(app).outbox
+            outbox = part(app, "outbox")
             with outbox._database.read() as connection:
                 rows = connection.execute(select(outbox.table).where(outbox.table.c.state == state)).mappings().all()
             found += [(app, outbox._still_waiting(row)) for row in rows]
@@ -258,7 +263,7 @@ class Money(RuleBasedStateMachine):
         return app
 
     def _add(self, app: Any, config: Any, service: str) -> None:
-        running(app).outbox._client = Through(self, config.client)
+        part(app, "outbox")._client = Through(self, config.client)
         self.services[f"{config.client}/{service}"] = (app, config)
 
     def _open(self, code: str, *accounts: dict[str, Any]) -> None:

@@ -177,7 +177,7 @@ def test_validation_names_every_failing_payee_by_callback_and_on_request(network
     )
     addresses = [(n, f"DELTA:{n}") for n in range(1, 6)]
     network.register(*addresses, names={1: "AMELIE NDIAYE BA", 4: "Jane Kasongo"})
-    asked = [(n, {}) for n in range(1, 7)]
+    asked: list[tuple[int, dict[str, Any]]] = [(n, {}) for n in range(1, 7)]
     answer = validate(network, "VALIDATION01", asked, **{"X-Callback-URL": CALLBACK})
     assert answer.json() == {
         "ResponseCode": "00",
