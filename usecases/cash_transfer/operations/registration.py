@@ -1,6 +1,7 @@
 """Outreach and registration: an officer opens an application, the citizen logs in and agrees, the registry fills the form."""
 
 import base64
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from usecases.cash_transfer.payee import read_payee
 from usecases.cash_transfer.refusals import SomebodyElse
 from usecases.cash_transfer.store.trace import TraceLine
 
+PHONE = re.compile(r"\+[0-9]{5,15}")
 OUTREACH, REGISTRATION = "Outreach", "Registration"
 
 
@@ -26,6 +28,9 @@ class Registration:
 
     def open(self, officer: str, phone: str = "") -> Application:
         """Open an application. Its number cannot be guessed: whoever has it may bind it to themselves by logging in."""
+        if phone and not PHONE.fullmatch(phone):
+            what = "is a number in international form, such as +999700000001, or left out"
+            raise InvalidRequest(f"/phone {what}", [{"where": "body", "at": "/phone", "what": what}])
         number = base64.b32encode(secrets.token_bytes(10)).decode()
         application = Application(number, "opened", officer, self._office.now(), phone=phone)
         with self._office.store.begin() as rows:

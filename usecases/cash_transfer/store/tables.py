@@ -42,7 +42,7 @@ beneficiaries = Table(
     Column("amount_minor", BigInteger, nullable=False),
     Column("modality", String(20), nullable=False),
     Column("address", String(30), nullable=False),
-    Column("name", String(200), nullable=False),
+    Column("name", String(300), nullable=False),
     Column("phone", String(30), nullable=False),
     Column("lawful_basis", String(30), nullable=False),
     Column("reason", Text, nullable=False),
@@ -94,7 +94,7 @@ trace = Table(
     "trace",
     metadata,
     Column("position", Integer, primary_key=True, autoincrement=True),
-    Column("subject", String(40), nullable=False, index=True),
+    Column("subject", String(80), nullable=False, index=True),
     Column("at", String(40), nullable=False),
     Column("step", String(30), nullable=False),
     Column("title", Text, nullable=False),
@@ -109,6 +109,6 @@ trace = Table(
 relying_party = Table(
     "relying_party",
     metadata,
-    Column("client_id", String(120), primary_key=True),
+    Column("client_id", String(300), primary_key=True),
     Column("issuer", String(300), nullable=False),
 )
