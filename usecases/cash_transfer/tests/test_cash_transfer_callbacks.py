@@ -236,11 +236,23 @@ def test_a_payees_answer_counts_once_and_names_the_failed(app):
     assert len(app.waiting("letter")) == 2
 
 
-def test_a_changed_payee_is_asked_about_once_and_paid_elsewhere_only_after_the_answer(app, batch):
+def test_an_old_answer_that_comes_again_does_not_answer_a_newer_question(app):
     enrolment = app.resources[Enrolment]
-    payee = {"modality": "bank", "address": "DELTA:9999999999"}
-    for _ in range(2):
-        enrolment.change_payee("CT01-000000000000001", payee, PREPARER) if not app.waiting("payee") else None
+    with app.office.store.begin() as rows:
+        rows.beneficiaries.add(first := beneficiary(1, "registering"))
+        enrolment.send(rows, [first])
+    told = {"registerRequestID": app.waiting("payee")[0][0].removeprefix("payee:"), "numberFailedCases": 0}
+    app.callback("payees", told)
+    enrolment.change_payee(first.functional_id, {"modality": "bank", "address": "DELTA:9999999999"}, PREPARER)
+    assert app.callback("payees", told).status_code == 200
+    with app.office.store.read() as rows:
+        assert rows.beneficiaries.get(first.functional_id).state == "registering"
+
+
+def test_a_changed_payee_is_asked_about_and_paid_elsewhere_only_after_the_answer(app, batch):
+    app.resources[Enrolment].change_payee(
+        "CT01-000000000000001", {"modality": "bank", "address": "DELTA:9999999999"}, PREPARER
+    )
     [(entry, target, body)] = app.waiting("payee")
     assert target.endswith("/update-beneficiary-details")
     check_against_payments("updateBeneficiaryDetails", body)
