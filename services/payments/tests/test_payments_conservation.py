@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -199,19 +200,24 @@ class Money(RuleBasedStateMachine):
                 connection.execute(update(outbox.table).where(outbox.table.c.state == "done").values(state="waiting"))
 
     def _settle(self) -> None:
+        """Let everything arrive, late credits too, until every batch has ended and nobody has anything left to say."""
         for _ in range(20):
-            for _ in range(1000):
-                if not (waiting := self._entries("waiting")):
-                    break
-                self._deliver(*waiting[0], "ok")
-            else:
-                raise AssertionError(f"calls wait for ever: {waiting[0][1].kind}")
+            self._deliver_all()
+            self.time_passes(200)
+            self._deliver_all()
             states = {row["state"] for row in self._export(self.payments, self.config, "batches")}
             if states <= {"closed", "refused"}:
                 return
-            self.time_passes(200)
             self.look_around()
         raise AssertionError(f"batches never end: {states}")
+
+    def _deliver_all(self) -> None:
+        for _ in range(1000):
+            waiting = self._entries("waiting")
+            if not waiting:
+                return
+            self._deliver(*waiting[0], "ok")
+        raise AssertionError(f"calls wait for ever: {waiting[0][1].kind}")
 
     def _each_instruction_has_one_fate(self) -> None:
         credits: Counter[str] = Counter()
@@ -282,6 +288,6 @@ class Money(RuleBasedStateMachine):
 
 
 Money.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestMoneyIsConserved = Money.TestCase
+TestMoneyIsConserved = pytest.mark.timeout(400)(Money.TestCase)
