@@ -77,7 +77,7 @@ def processes(topology: Topology, addresses: Addresses, secrets: Secrets, shape:
     """Return every process: central first, then gateways, then blocks, then use cases."""
     blocks = [_app(m, a, topology, addresses, secrets, shape) for m, a in topology.apps()]
     return [
-        _central(topology, addresses, secrets),
+        _central(topology, addresses, secrets, shape),
         *(_gateway(member, topology, addresses, secrets, shape) for member in topology.members),
         *(block for block in blocks if block.kind == "block"),
         *(block for block in blocks if block.kind != "block"),
@@ -103,7 +103,7 @@ def ports(topology: Topology, base: int) -> dict[tuple[str, str], int]:
     return {listener: base + offset for offset, listener in enumerate(wanted)}
 
 
-def _central(topology: Topology, addresses: Addresses, secrets: Secrets) -> Process:
+def _central(topology: Topology, addresses: Addresses, secrets: Secrets, shape: Shape) -> Process:
     url = addresses.url(CENTRAL, "main")
     tokens = {
         member.gateway: {
@@ -122,6 +122,8 @@ def _central(topology: Topology, addresses: Addresses, secrets: Secrets) -> Proc
         "SANDROAD_DATABASE": addresses.database(CENTRAL),
         "SANDROAD_DATA": str(addresses.data("", CENTRAL)),
         "SANDROAD_MANAGEMENT_TOKEN": secrets.management(CENTRAL),
+        "SANDROAD_CONTRACTS": str(shape.contracts),
+        "SANDROAD_COUNTRY": str(shape.country),
         "SANDROAD_MEMBERS": [{"id": m.id, "name": m.name, "subsystems": list(m.subsystems)} for m in topology.members],
         "SANDROAD_ENROLMENT_TOKENS": tokens,
     }
