@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -175,6 +175,21 @@ def record_data(
         "individual": individual_id,
         "optIn": opt_in,
     }
+
+
+def new_record(record_id: str, agreement: Agreement, individual_id: str) -> Record:
+    """Return an unsigned yes to an agreement's current revision."""
+    return Record(
+        record_id, agreement.id, agreement.revision_id, agreement.revision_hash, agreement.terms, individual_id,
+        True, UNSIGNED, "", True,
+    )  # fmt: skip
+
+
+def on_current_revision(record: Record, agreement: Agreement) -> Record:
+    """Return the record bound to the agreement's current revision; raise ``DraftOutdated`` if that has other terms."""
+    if record.terms != agreement.terms:
+        raise DraftOutdated(f"{agreement.id} has other terms now; they need a record of their own")
+    return replace(record, agreement_revision_id=agreement.revision_id, agreement_revision_hash=agreement.revision_hash)
 
 
 def terms_of(body: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ from services.consent.domain import (
     RecordExists,
     RecordSuperseded,
     RecordUnknown,
+    new_record,
+    on_current_revision,
     record_data,
     state_after,
 )
@@ -51,7 +53,7 @@ class Records:
         with self._store.database.read() as connection:
             agreement = self._open_agreement(connection, client, agreement_id, revision_id)
         timestamp = stamp(self._clock())
-        record = _new_record("", agreement, individual_id)
+        record = new_record("", agreement, individual_id)
         snapshot = snapshot_of(RECORD, "", record.object_data(), timestamp, other=client, without_object_id=True)
         revision = Revision(
             "", RECORD, "", snapshot, hash_of(snapshot), timestamp, "", client, True, "", "", ""
@@ -80,8 +82,8 @@ class Records:
                 raise RecordExists(f"consent is given already by record {previous.id}", consentRecordId=previous.id)
             self._configuration.bind(connection, client, individual_id)
             reused = previous if previous and previous.terms == agreement.terms else None
-            stored = reused or _new_record(secrets.token_hex(16), agreement, individual_id)
-            stored = replace(_on_current_revision(stored, agreement), opt_in=bool(record.get("optIn", True)))
+            stored = reused or new_record(secrets.token_hex(16), agreement, individual_id)
+            stored = replace(on_current_revision(stored, agreement), opt_in=bool(record.get("optIn", True)))
             revision = self._store.revisions.add(
                 connection, RECORD, stored.id, data_of(snapshot), timestamp,
                 other=client, without_object_id=True, predecessor_signature=self._signature_text(connection, reused),
@@ -108,7 +110,7 @@ class Records:
                     )
                 return known, self.revision(connection, known)
             self._configuration.bind(connection, client, individual_id)
-            record = _new_record(secrets.token_hex(16), agreement, individual_id)
+            record = new_record(secrets.token_hex(16), agreement, individual_id)
             revision = self._revise(connection, record, other=client)
             record = replace(record, revision_id=revision.id)
             self._store.add_record(connection, record)
@@ -131,7 +133,7 @@ class Records:
                 return record, self.revision(connection, record)
             if opt_in:
                 agreement.require_open()
-                record = _on_current_revision(record, agreement)
+                record = on_current_revision(record, agreement)
             return self._answer(connection, record, opt_in, other=client)
 
     def prepare_signature(self, client: str, record_id: str, individual_id: str) -> Signature:
@@ -218,7 +220,7 @@ class Records:
         self, connection: Connection, agreement: Agreement, individual_id: str, opt_in: bool, signer: Signer
     ) -> Record:
         self._configuration.bind(connection, "", individual_id)
-        record = replace(_new_record(secrets.token_hex(16), agreement, individual_id), opt_in=opt_in)
+        record = replace(new_record(secrets.token_hex(16), agreement, individual_id), opt_in=opt_in)
         revision = self._revise(connection, record, individual=individual_id)
         record = replace(record, revision_id=revision.id)
         self._store.add_record(connection, record)
@@ -228,7 +230,7 @@ class Records:
         self, connection: Connection, agreement: Agreement, record: Record, opt_in: bool, signer: Signer
     ) -> Record:
         if record.opt_in != opt_in:
-            record = _on_current_revision(record, agreement) if opt_in else record
+            record = on_current_revision(record, agreement) if opt_in else record
             record, _ = self._answer(connection, record, opt_in, individual=record.individual_id)
         elif signer.key in self._signers(connection, record):
             return record
@@ -353,17 +355,3 @@ class Records:
             return ""
         signature = self._store.signature(connection, record.signature_id)
         return signature.signature if signature else ""
-
-
-def _new_record(record_id: str, agreement: Agreement, individual_id: str) -> Record:
-    return Record(
-        record_id, agreement.id, agreement.revision_id, agreement.revision_hash, agreement.terms, individual_id,
-        True, UNSIGNED, "", True,
-    )  # fmt: skip
-
-
-def _on_current_revision(record: Record, agreement: Agreement) -> Record:
-    """Return the record bound to the agreement's current revision; raise ``DraftOutdated`` if that has other terms."""
-    if record.terms != agreement.terms:
-        raise DraftOutdated(f"{agreement.id} has other terms now; they need a record of their own")
-    return replace(record, agreement_revision_id=agreement.revision_id, agreement_revision_hash=agreement.revision_hash)
