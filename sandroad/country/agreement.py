@@ -1,6 +1,7 @@
 """Whether the blocks agree: each fact that several of them keep must be the same everywhere (``agreement.yaml``)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from string import Formatter
 from typing import Any
 
 from sandroad.country.documents import CountryError, Document
@@ -19,7 +20,15 @@ SCHEMA: dict[str, Any] = {
                 "required": ["from", "key"],
                 "additionalProperties": False,
                 "properties": {
-                    "from": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[^/]+/.+$"}},
+                    "from": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "string",
+                            "pattern": "^[^/]+/.+$",
+                            "description": "a source is PROCESS/DATASET such as civil-registry/population",
+                        },
+                    },
                     "key": {"type": "string"},
                 },
             },
@@ -38,9 +47,11 @@ SCHEMA: dict[str, Any] = {
                     "mine": {"type": "string"},
                     "theirs": {"type": "string"},
                     "where": {"type": "object"},
+                    "optional": {"type": "boolean"},
                     "says": {"type": "string"},
                 },
                 "oneOf": [{"required": ["present"]}, {"required": ["equal", "mine", "theirs"]}],
+                "description": "a rule has either `present`, or `equal`, `mine` and `theirs`",
             },
         },
     },
@@ -64,9 +75,22 @@ def read_rules(topology: Topology) -> Mapping[str, Any]:
         for key in ("of", "present", "equal"):
             if key in rule and rule[key] not in data["datasets"]:
                 complaints.append(document.complaint(f"there is no dataset {rule[key]}", "rules", i, key))
+        for key in ("mine", "theirs"):
+            if key in rule and not _is_form(rule[key]):
+                what = f"{rule[key]!r} is not of the form {{member}} {{member}}"
+                complaints.append(document.complaint(what, "rules", i, key))
     if complaints:
         raise CountryError(complaints)
     return data
+
+
+def _is_form(text: str) -> bool:
+    """Tell whether a text can be filled in with a row's members: nothing but names stands in its braces."""
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError:
+        return False
+    return all(name is None or (name.isidentifier() and not form and not turned) for _, name, form, turned in parts)
 
 
 def disagreements(sandbox: Sandbox, say: Callable[[str], None]) -> Iterator[str]:
@@ -85,6 +109,8 @@ def broken(rule: Mapping[str, Any], datasets: Mapping[str, Rows]) -> Iterator[st
     others = datasets[rule.get("present") or rule["equal"]]
     for key, row in datasets[rule["of"]].items():
         if any(str(row.get(name)) != str(value) for name, value in rule.get("where", {}).items()):
+            continue
+        if rule.get("optional") and not row.get(rule["by"]):
             continue
         other = others.get(str(row.get(rule["by"], "")))
         if "present" in rule:

@@ -85,11 +85,12 @@ class Accounts:
         return found
 
     def export(self) -> Iterator[Mapping[str, Any]]:
-        """Yield every account, sorted by number."""
+        """Yield every account, sorted by number, with the ``address`` under which payers know it."""
         with self._database.read() as connection:
             for row in connection.execute(select(accounts).order_by(accounts.c.number)).mappings():
                 account = account_of(row)
-                yield as_json(account, str(Money.from_minor(account.balance, account.currency).amount))
+                balance = str(Money.from_minor(account.balance, account.currency).amount)
+                yield {**as_json(account, balance), "address": f"{self._config.code}:{account.number}"}
 
     def _with_faults(self, account: Account) -> Account:
         opened, closed = self._faults.on("open-account"), self._faults.on("close-account")

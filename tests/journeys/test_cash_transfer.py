@@ -28,7 +28,7 @@ def test_the_story_adds_up_again_and_again(journey: Journey) -> None:
     for result in (first, second):
         adds_up(result)
         played = [step["step"] for step in result["steps"]]
-        assert [step for step in dict.fromkeys(played) if step in STEPS] == STEPS
+        assert [step for step in dict.fromkeys(played) if step in STEPS] == STEPS, played
         assert {"step", "title", "from", "to", "service", "message_id", "status", "ms"} <= result["steps"][0].keys()
         assert result["batch"]["paid"] > 0
         assert result["batch"]["retried"] > 0

@@ -54,7 +54,7 @@ def play(sandbox: Sandbox, *, output: Output) -> dict[str, Any]:
 
 def _play(stage: Stage, result: dict[str, Any]) -> None:
     stage.say("Household Support Grant: each line below a scene is one signed message between two organisations.")
-    stage.act("Registration", "Officers of the ministry log in with their own identity; codes come to their phones.")
+    stage.act("Outreach", "Officers of the ministry log in with their own identity; codes come to their phones.")
     with stage.scene("Three officers log in"):
         registrar, preparing = stage.officer("registration"), stage.officer("payment")
         approving = stage.officer("approval", besides=preparing)
