@@ -50,6 +50,9 @@ class AppConfig:
         """The X-Road identifier of this app's subsystem, ``SANDBOX/GOV/CIVIL/REGISTRY``."""
         return f"{self.instance}/{self.member}/{self.subsystem}"
 
+    def check(self) -> None:
+        """Read what this app reads from the country's folder; raise ``CountryError`` for what it could not use. Changes nothing."""
+
 
 C = TypeVar("C")
 

@@ -10,7 +10,6 @@ import psutil
 import requests
 
 from sandroad.cli.options import data_option
-from sandroad.country.topology import Topology
 from sandroad.running.client import Sandbox, SandboxError
 from sandroad.running.embedded import ROOT
 from sandroad.running.settle import health, on_all
@@ -42,7 +41,9 @@ def sandbox_status(sandbox: Sandbox) -> dict[str, Any]:
     """Return what ``status --json`` prints."""
     pids = _read(sandbox.data / "pids.json")
     settled = _read(sandbox.data / "settled.json")
-    said = on_all(sandbox.processes, lambda process: health(requests.Session(), process))
+    with requests.Session() as session:
+        session.trust_env = False
+        said = on_all(sandbox.processes, lambda process: health(session, process))
     processes = []
     for process in sandbox.processes:
         pid = pids.get("processes", {}).get(process.name, {}).get("pid")
@@ -123,7 +124,6 @@ def check(data: Path, folder: Path | None) -> None:
     from sandroad.country.files import check_files
 
     place = folder or (Sandbox(data).country if (data / "sandbox.json").exists() else ROOT / "country")
-    Topology.read(place)
     check_files(place)
     click.echo(f"ok: the files in {place} are sound")
     if folder is not None:

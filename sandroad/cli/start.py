@@ -16,6 +16,7 @@ import click
 import psutil
 
 from sandroad.cli.options import data_option
+from sandroad.country.files import check_files
 from sandroad.country.topology import Topology
 from sandroad.running.client import Sandbox, SandboxError
 from sandroad.running.doctor import Finding, examine
@@ -39,10 +40,10 @@ from sandroad.running.settle import wait_until_healthy
 def up(data: Path, foreground: bool, **asked: Any) -> None:
     """Start the sandbox; returns when all is healthy."""
     options = _options(data, asked)
-    Topology.read(options.country)
     if is_running(options.data):
         _start_missing(options.data)
         return
+    check_files(options.country)
     _refuse_unless_ready(options)
     (options.data / "settled.json").unlink(missing_ok=True)
     supervisor = _start(options, foreground=foreground)

@@ -15,6 +15,11 @@ FIRST_GENERATED = 100_000_000
 INFORMAL_ROLES = ("child", "other")
 
 
+def dataset_names(recipe: Mapping[str, Any]) -> list[str]:
+    """Return the names of the datasets that a recipe gives."""
+    return ["population", "individuals", "tax", "land", *(f"accounts/{code}" for code in recipe["institutions"])]
+
+
 @dataclass
 class Person:
     """One person, as all blocks know it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sandroad.country.documents import CountryError, Document
-from sandroad.country.population import Population
+from sandroad.country.population import Population, dataset_names
 from sandroad.country.recipe import Recipe
 from sandroad.country.topology import Topology
 from sandroad.running.client import Sandbox, SandboxError
@@ -32,7 +32,11 @@ SCHEMA: dict[str, Any] = {
                 "additionalProperties": False,
                 "properties": {
                     "app": {"type": "string"},
-                    "call": {"type": "string", "pattern": "^(POST|PUT) /"},
+                    "call": {
+                        "type": "string",
+                        "pattern": r"^(POST|PUT) /\S*$",
+                        "description": "a call is `POST /path` or `PUT /path` of the app's contract",
+                    },
                     "body": {"type": "string"},
                     "dataset": {"type": "string"},
                     "list": {"type": "string"},
@@ -40,6 +44,7 @@ SCHEMA: dict[str, Any] = {
                     "batch": {"type": "integer", "minimum": 1, "maximum": 2000},
                 },
                 "oneOf": [{"required": ["body"]}, {"required": ["dataset", "list", "batch"]}],
+                "description": "a step has either `body`, a file, or `dataset`, `list` and `batch`",
             },
         }
     },
@@ -48,8 +53,8 @@ Step = Mapping[str, Any]
 Progress = Callable[[str], None]
 
 
-def read_steps(topology: Topology) -> list[Step]:
-    """Read ``seed.yaml`` and check it against the topology; raise ``CountryError`` naming file and line."""
+def read_steps(topology: Topology, recipe: Recipe | None) -> list[Step]:
+    """Read ``seed.yaml``, held to the topology and to the recipe if there is one; raise ``CountryError`` naming file and line."""
     document = Document(topology.folder / "seed.yaml")
     document.check(SCHEMA)
     apps = {app.name for _, app in topology.apps()}
@@ -57,11 +62,32 @@ def read_steps(topology: Topology) -> list[Step]:
     for i, step in enumerate(document.data["steps"]):
         if step["app"] not in apps:
             complaints.append(document.complaint(f"nobody runs {step['app']}", "steps", i, "app"))
-        if "body" in step and not (topology.folder / step["body"]).is_file():
-            complaints.append(document.complaint(f"there is no file {step['body']}", "steps", i, "body"))
+        if recipe is not None and "dataset" in step and step["dataset"] not in dataset_names(recipe.data):
+            there = ", ".join(dataset_names(recipe.data))
+            what = f"there is no dataset {step['dataset']}; there are: {there}"
+            complaints.append(document.complaint(what, "steps", i, "dataset"))
+        if "body" in step:
+            complaints.extend(_unreadable(topology.folder, step["body"], document, i))
+    for code, institution in recipe.data["institutions"].items() if recipe is not None else ():
+        if institution["app"] not in apps:
+            asked = Document(topology.folder / "population.yaml")
+            complaints.append(asked.complaint(f"nobody runs {institution['app']}", "institutions", code, "app"))
     if complaints:
         raise CountryError(complaints)
     return list(document.data["steps"])
+
+
+def _unreadable(folder: Path, body: str, document: Document, i: int) -> Iterator[str]:
+    path = folder / body
+    if not path.resolve().is_relative_to(folder.resolve()):
+        yield document.complaint(f"{body} is outside of the country's folder", "steps", i, "body")
+    elif not path.is_file():
+        yield document.complaint(f"there is no file {body}", "steps", i, "body")
+    else:
+        try:
+            Document(path)
+        except CountryError as defect:
+            yield from defect.complaints
 
 
 def seed(sandbox: Sandbox, size: int, progress: Progress) -> None:
@@ -71,9 +97,10 @@ def seed(sandbox: Sandbox, size: int, progress: Progress) -> None:
     wanted = {"size": size, "country": _digest(topology.folder)}
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == wanted:
         return
-    steps = read_steps(topology)
+    recipe = Recipe.read(topology.folder, topology.country, topology.seed)
+    steps = read_steps(topology, recipe)
     progress(f"making {size} persons")
-    datasets = Population(Recipe.read(topology.folder, topology.country, topology.seed), size).datasets()
+    datasets = Population(recipe, size).datasets()
     by_app: dict[str, list[Step]] = {}
     for step in steps:
         by_app.setdefault(step["app"], []).append(step)
@@ -104,8 +131,6 @@ def _bodies(step: Step, datasets: Mapping[str, Iterator[dict[str, Any]]], folder
     if "body" in step:
         yield Document(folder / step["body"]).data
         return
-    if step["dataset"] not in datasets:
-        raise SandboxError(f"seed.yaml: no dataset {step['dataset']}; there are: {', '.join(datasets)}")
     for batch in _batches(datasets[step["dataset"]], step["batch"]):
         yield {step["list"]: [{step["each"]: row} for row in batch] if "each" in step else batch}
 

@@ -1,5 +1,6 @@
 """The topology of a country: members, what they run, and who may call what; checked for what a schema cannot see."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,20 +8,57 @@ from typing import Any
 
 from sandroad.country.documents import CountryError, Document
 
-NAME = {"type": "string", "pattern": "^[a-z][a-z0-9-]{1,38}$"}
+NAME = {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9-]{1,38}$",
+    "description": "the name of a process is 2 to 39 small letters, digits and dashes, a letter first, such as civil-registry",
+}
 MEMBER_ID = {
     "type": "string",
     "pattern": "^[A-Z]{2,8}/[A-Za-z0-9'()+,=?-]{1,40}$",
-}  # no dot: it separates the parts of a queue's name
-CODE = {"type": "string", "pattern": "^[A-Za-z0-9'()+,.=?-]{1,40}$"}
+    "description": "a member's id is CLASS/CODE such as GOV/CIVIL; no dot in it, which separates the parts of a queue's name",
+}
+CODE = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9'()+,.=?-]{1,40}$",
+    "description": "a code is 1 to 40 letters, digits and '()+,.=?- such as CASH-TRANSFER",
+}
+URL = {
+    "type": "string",
+    "pattern": r"^https?://[^/\s?#]+(/[^\s?#]*)?$",
+    "description": "an address is http://host:port or https://host/path",
+}
+SETTING = {
+    "pattern": "^[a-z][a-z0-9_]{0,60}$",
+    "description": "a setting's name is small letters, digits and underscores: paying_bank is told to the app as SANDROAD_PAYING_BANK",
+}
+# What the plan says to every app; a country's `settings` are what comes on top.
+GIVEN = frozenset(
+    [
+        *("name", "instance", "member", "subsystem", "host", "port", "public_url", "database", "gateway_url"),
+        *("gateway_secret", "management_token", "contracts", "country", "data", "currency", "lab", "rights"),
+    ]
+)
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["instance", "members"],
     "additionalProperties": False,
     "properties": {
-        "instance": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,20}$"},
-        "country": {"type": "string", "pattern": "^[A-Z]{2}$"},
-        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "instance": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9-]{1,20}$",
+            "description": "an instance is 1 to 20 letters, digits and dashes, such as SANDBOX",
+        },
+        "country": {
+            "type": "string",
+            "pattern": "^[A-Z]{2}$",
+            "description": "a country is two capitals of ISO 3166-1, in quotes if YAML reads them as a word",
+        },
+        "currency": {
+            "type": "string",
+            "pattern": "^[A-Z]{3}$",
+            "description": "a currency is three capitals of ISO 4217",
+        },
         "seed": {"type": "integer"},
         "members": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/member"}},
         "rights": {"type": "array", "items": {"$ref": "#/$defs/right"}},
@@ -45,16 +83,23 @@ SCHEMA: dict[str, Any] = {
             "properties": {
                 "name": NAME,
                 "kind": {"enum": ["block", "usecase"]},
-                "package": {"type": "string", "pattern": r"^[a-z_]+(\.[a-z_]+)*$"},
+                "package": {
+                    "type": "string",
+                    "pattern": r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$",
+                    "description": "a package is a Python package that has a module `app`, such as services.registry",
+                },
                 "subsystem": CODE,
                 "services": {"type": "object", "additionalProperties": {"$ref": "#/$defs/service"}},
-                "settings": {"type": "object"},
-                "uses": {"type": "object", "additionalProperties": NAME},
+                "settings": {"type": "object", "propertyNames": SETTING},
+                "uses": {"type": "object", "propertyNames": SETTING, "additionalProperties": NAME},
                 "managed": {"type": "boolean"},
-                "url": {"type": "string", "pattern": "^https?://"},
-                "health": {"type": "string"},
-                "auth": {"type": "object"},
-                "issuer": {"type": "string", "pattern": "^https?://"},
+                "url": URL,
+                "health": {
+                    "type": "string",
+                    "pattern": "^/",
+                    "description": "`health` is a path below `url`, such as /health",
+                },
+                "issuer": URL,
             },
         },
         "service": {
@@ -78,7 +123,11 @@ SCHEMA: dict[str, Any] = {
                 "allow": {
                     "type": "array",
                     "minItems": 1,
-                    "items": {"type": "string", "pattern": r"^(\*\*|([A-Z]+|\*) /\S*)$"},
+                    "items": {
+                        "type": "string",
+                        "pattern": r"^(\*\*|([A-Z]+|\*) /\S*)$",
+                        "description": "what is allowed is `METHOD /path`, `* /path/**` or `**`",
+                    },
                 },
                 "data_agreement": {"type": "string"},
                 "programme": {"type": "string"},
@@ -193,10 +242,26 @@ def _complaints(topology: Topology, document: Document) -> Iterator[str]:
                 yield document.complaint(f"{app.name} needs `package`, or `managed: false` and `url`", *where)
             if not app.managed and not app.url:
                 yield document.complaint(f"{app.name} is not managed here, so it needs its `url`", *where)
+            if app.package and not _has_app(app.package):
+                yield document.complaint(f"there is no Python module {app.package}.app", *where, "package")
+            for key in ("settings", "uses"):
+                for setting in GIVEN & getattr(app, key).keys():
+                    yield document.complaint(
+                        f"{setting} is told to every app and cannot be set here", *where, key, setting
+                    )
+            for setting in app.settings.keys() & app.uses.keys():
+                yield document.complaint(f"{setting} stands in `settings` and in `uses`", *where, "uses", setting)
             for setting, used in app.uses.items():
                 if used not in known:
                     yield document.complaint(f"{app.name} uses {used}, which nobody runs", *where, "uses", setting)
     yield from _rights(topology, document)
+
+
+def _has_app(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"{package}.app") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _names(topology: Topology, document: Document) -> Iterator[str]:
@@ -213,6 +278,13 @@ def _names(topology: Topology, document: Document) -> Iterator[str]:
             if name in seen:
                 yield document.complaint(f"the name {name} is taken already", *where)
             seen.add(name)
+        offered: set[tuple[str, str]] = set()
+        for j, app in enumerate(member.apps):
+            for code in app.services:
+                if (app.subsystem, code) in offered:
+                    what = f"{member.id}/{app.subsystem}/{code} is offered already"
+                    yield document.complaint(what, "members", i, "apps", j, "services", code)
+                offered.add((app.subsystem, code))
 
 
 def _rights(topology: Topology, document: Document) -> Iterator[str]:

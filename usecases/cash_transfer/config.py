@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sandroad.settings import AppConfig
+from usecases.cash_transfer.programme import read_programme
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +32,7 @@ class Config(AppConfig):
     def own_service(self) -> str:
         """The path by which others call back through their own gateway."""
         return f"/r1/{self.client}/cash-transfer"
+
+    def check(self) -> None:
+        """Read the programme; raise ``CountryError`` with every complaint about it."""
+        read_programme(self.country / self.programme)
