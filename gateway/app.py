@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -86,7 +86,8 @@ class Gateway:
         management = web.AppRunner(self._management.app(), access_log=None, handle_signals=False)
         await self._listen("management", management, config.management_port)
         await self.core.trust.start()
-        self._background = [asyncio.create_task(self._join()), asyncio.create_task(self._forget())]
+        self._in_background(self._join())
+        self._in_background(self._forget())
         log.info("%s serves consumers on port %d", config.name, self.ports["consumer"])
 
     def _open(self) -> None:
@@ -100,20 +101,29 @@ class Gateway:
         self._runners.append(runner)
         self.ports[name] = runner.addresses[0][1]
 
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("background work of %s ended", self.config.name)
+
+        self._background.append(asyncio.create_task(guarded()))
+
     async def _join(self) -> None:
         """Take up what a crash left and receive from others, once this gateway can sign its answers."""
         await self.core.trust.ready.wait()
         await self._recovery.begin()
         await self.transport.start(self._provider.handle)
         self._recovery.go_on()
-        self._background.append(asyncio.create_task(self._stamping.run()))
+        self._in_background(self._stamping.run())
         log.info("%s receives from other gateways", self.config.name)
 
     async def _forget(self) -> None:
         """Keep the replay store as short as freshness allows: what is older cannot be replayed."""
         remembered = max(REMEMBERED_SECONDS, 2 * self.config.freshness_seconds) * 1000
         while True:
-            await self.core.writer.write(forget_before(now_ms() - int(remembered)))
+            self.core.writer.write_late(forget_before(now_ms() - int(remembered)))
             await asyncio.sleep(FORGET_EVERY_SECONDS)
 
     async def stop(self) -> None:

@@ -111,13 +111,13 @@ class Consumer:
             operation.personal(asked.headers)
         # Kept before it is sent: whatever becomes of it, the caller's organisation can show what it asked for.
         request = _entry("request", outgoing, outgoing.signed, mode)
-        await self._core.writer.write(lambda batch: batch.log(request))
+        await self._core.write(lambda batch: batch.log(request), CLIENT_PROXY)
         operation.note(requestOutTs=now_ms())
         data, expected = await self._sent(outgoing)
         operation.note(responseInTs=now_ms())
         signed, response = await self._verified(data, expected)
         answer = _entry("response", outgoing, signed, mode)
-        await self._core.writer.write(lambda batch: batch.log(answer))
+        await self._core.write(lambda batch: batch.log(answer), CLIENT_PROXY, "unknown")
         self._core.note(operation, response.status, _fault(response, signed), len(signed.envelope.body))
         return _http_response(response, signed.envelope.body, operation)
 

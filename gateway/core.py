@@ -1,17 +1,23 @@
 """What both sides of a gateway share: settings, trust, the message log's writer, what the administrator decided."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gateway.administration import Administration
 from gateway.config import GatewayConfig
 from gateway.envelope import Envelope, Kind
-from gateway.errors import not_enrolled
-from gateway.log import MessageLog
+from gateway.errors import logging_failed, not_enrolled
+from gateway.log import Batch, MessageLog
 from gateway.monitoring import Operation, now_ms
 from gateway.trust_client import Trust
 from gateway.verification import Lookup, Signed, UnknownCertificate, digests, verify_signed
 from gateway.writer import Writer
 from sandroad.faults import Faults
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 FAULTS = {
     "flip-bit": "the consumer side flips one bit of the body (of the message, if there is none) after signing",
@@ -56,6 +62,14 @@ class Core:
     def _verify(self, data: bytes, kind: Kind, prefix: str) -> Signed:
         lookup: Lookup = self.trust.current(prefix).certificate
         return verify_signed(data, kind, lookup, self.trust.now(), self.config.freshness_seconds)
+
+    async def write(self, write: Callable[[Batch], T], prefix: str, executed: str = "no") -> T:
+        """Commit a write, or raise ``LoggingFailed``: what cannot be proved later does not happen."""
+        try:
+            return await self.writer.write(write)
+        except Exception as failure:
+            log.exception("the message log cannot be written")
+            raise logging_failed(prefix, executed) from failure
 
     def note(
         self, operation: Operation, status: int | None, fault: tuple[str, str] | None = None, size: int = 0

@@ -258,3 +258,10 @@ def replayed(request_id: str) -> GatewayError:
     """The same envelope came a second time."""
     hint = "this envelope came before: it was copied on the way, or the calling gateway repeats itself; nothing was executed"
     return server_error("InvalidRequest.Replayed", f"Request {request_id} was received before", hint)
+
+
+def logging_failed(prefix: str, executed: str) -> GatewayError:
+    """The message log cannot be written."""
+    known = "the request was not executed" if executed == "no" else ASK_AGAIN
+    hint = f"the gateway's operator must look at its database (is the disk full?); {known}"
+    return GatewayError(f"{prefix}.LoggingFailed", "The message log cannot be written", hint, executed=executed)

@@ -128,7 +128,8 @@ class Provider:
         if free:
             await slot.acquire()
         try:
-            known = await self._core.writer.write(arrival.write(replay.STARTED if free else replay.RECEIVED))
+            state = replay.STARTED if free else replay.RECEIVED
+            known = await self._core.write(arrival.write(state), SERVER_PROXY)
             await delivery.accepted()
             if known is None and free:
                 return await self.call(exchange, service)
@@ -180,7 +181,7 @@ class Provider:
         """Keep the refused request with its answer, so that it cannot be replayed once a right is given."""
         answer = self._answers.of_error(exchange.subject, objection)
         entry = entry_of("response", exchange.subject, answer)
-        known = await self._core.writer.write(arrival.write(replay.ANSWERED, entry))
+        known = await self._core.write(arrival.write(replay.ANSWERED, entry), SERVER_PROXY)
         await delivery.accepted()
         if known is not None and known.delivery != delivery.key:
             raise replayed(exchange.subject.request_id)
@@ -233,7 +234,7 @@ class Provider:
         try:
             subject = exchange.subject
             start = replay.start(*subject.key, self._core.config.name, from_states)
-            if not await self._core.writer.write(start):
+            if not await self._core.write(start, SERVER_PROXY):
                 raise replayed(subject.request_id)
             return await self.call(exchange, service)
         finally:
@@ -277,7 +278,7 @@ class Provider:
         def write(batch: Batch) -> None:
             batch.answered(*subject.key, batch.log(entry))
 
-        await self._core.writer.write(write)
+        await self._core.write(write, SERVER_PROXY, "unknown")
         self._core.note(operation, status, fault, len(signed.envelope.body))
         return signed.envelope.encode()
 

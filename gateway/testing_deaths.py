@@ -3,6 +3,7 @@
 Nothing of the gateway is replaced but the moment at which it dies.
 """
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -86,6 +87,15 @@ def after_the_service() -> None:
 def after_answered() -> None:
     """The response is committed, and not sent."""
     _after(Provider, "_commit")
+
+
+def disk_full() -> None:
+    """No death: whatever is to be logged cannot be written."""
+
+    def flush(self: Batch) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    _set(Batch, "flush", flush)
 
 
 DEATHS = {

@@ -152,6 +152,9 @@ class Trust:
         except (CentralUnavailable, ConfigurationRefused) as reason:
             self.trouble = str(reason)
             log.warning("global configuration not refreshed: %s", reason)
+        except Exception as fault:  # a full disk, say: the next attempt must come
+            self.trouble = f"the global configuration could not be kept: {fault}"
+            log.exception("global configuration not refreshed")
 
     def _note_readiness(self) -> None:
         """From the moment that the own certificate is published, others can verify what this gateway signs."""
@@ -206,6 +209,9 @@ class Trust:
                 self.trouble = str(reason)
                 if not isinstance(reason, CentralUnavailable):
                     log.warning("not enrolled: %s", reason)
+            except Exception as fault:
+                self.trouble = f"enrolment failed: {fault}"
+                log.exception("not enrolled")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
 

@@ -20,6 +20,7 @@ SERVICES: list[dict[str, Any]] = [
     {"subsystem": "REGISTRY", "code": "quiet", "log": "metadata"},
     {"subsystem": "REGISTRY", "code": "slow", "timeout": 0.3, "concurrency": 2},
     {"subsystem": "REGISTRY", "code": "repeatable", "idempotent": True},
+    {"subsystem": "REGISTRY", "code": "named"},
     {"subsystem": "REGISTRY", "code": "narrow"},
     {"subsystem": "IDENTITY", "code": "forbidden"},
 ]
@@ -43,7 +44,10 @@ class Network:
 
 def provider_settings(url: str) -> dict[str, Any]:
     """Return services and rights of the provider."""
-    services = [{"url": url, "secret": SECRET, **service} for service in SERVICES]
+    by_name = url.replace("127.0.0.1", "localhost")
+    services = [
+        {"url": by_name if service["code"] == "named" else url, "secret": SECRET, **service} for service in SERVICES
+    ]
     services += [
         {"subsystem": "REGISTRY", "code": "down", "url": "http://127.0.0.1:9", "secret": SECRET},
         {"subsystem": "REGISTRY", "code": "nowhere", "url": "", "secret": SECRET},

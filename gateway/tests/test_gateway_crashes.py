@@ -10,7 +10,7 @@ import requests
 
 from gateway.errors import OUTCOME_UNKNOWN
 from gateway.testing import CLIENT, SERVICE, Reply
-from gateway.testing_deaths import DEATHS
+from gateway.testing_deaths import DEATHS, disk_full
 
 REPEATABLE = SERVICE.replace("registry", "repeatable")
 
@@ -95,6 +95,16 @@ def test_a_consumer_that_dies_has_its_request_in_the_log(fresh_network):
     assert network.welfare.logged() == 1
     assert network.executed() == 1
     assert network.welfare.call().status == 200
+
+
+@pytest.mark.parametrize(("side", "error"), [("civil", "Server.ServerProxy"), ("welfare", "Server.ClientProxy")])
+def test_what_cannot_be_logged_is_not_executed(fresh_network, side, error):
+    gateway = getattr(fresh_network, side)
+    gateway.stop()
+    gateway.start(disk_full)
+    gateway.wait_until_healthy()
+    assert fresh_network.welfare.call().error == f"{error}.LoggingFailed"
+    assert fresh_network.executed() == 0
 
 
 def test_sigterm_lets_what_began_come_to_its_end(fresh_network):

@@ -20,6 +20,11 @@ CLIENTS = {
     "with a raw space": ("SANDBOX/GOV/WEL FARE/X", "InternalError", "Invalid Client Id"),
     "not UTF-8": ("SANDBOX/GOV/%FF/X", "InternalError", "Invalid Client Id"),
     "of another member": (OTHER_CLIENT, "UnknownMember", f"Client 'SUBSYSTEM:{OTHER_CLIENT}' not found"),
+    "another member as a whole": (
+        "SANDBOX/GOV/CIVIL",
+        "UnknownMember",
+        "Client 'MEMBER:SANDBOX/GOV/CIVIL' not found",
+    ),
     "of no subsystem": (f"{CLIENT}X", "UnknownMember", f"Client 'SUBSYSTEM:{CLIENT}X' not found"),
     "of another instance": (f"X{CLIENT}", "UnknownMember", f"Client 'SUBSYSTEM:X{CLIENT}' not found"),
     "a member of another name": ("SANDBOX/GOV/X", "UnknownMember", "Client 'MEMBER:SANDBOX/GOV/X' not found"),

@@ -166,6 +166,7 @@ def _gateway(member: Member, topology: Topology, addresses: Addresses, secrets: 
             for code, service in app.services.items()
         ],
         "SANDROAD_RIGHTS": [dict(right) for s in member.subsystems for right in topology.rights_on(member, s)],
+        "SANDROAD_METADATA_ONLY": _metadata_only(topology),
         "SANDROAD_LAB": shape.lab,
     }
     if addresses.anchor():
@@ -181,6 +182,16 @@ def _gateway(member: Member, topology: Topology, addresses: Addresses, secrets: 
         management,
         f"{management}/-/health",
     )
+
+
+def _metadata_only(topology: Topology) -> list[str]:
+    """Return the services whose contents no gateway keeps, on either side: one-time codes, say."""
+    return [
+        f"{member.id}/{app.subsystem}/{code}"
+        for member, app in topology.apps()
+        for code, service in app.services.items()
+        if service.get("log") == "metadata"
+    ]
 
 
 def _service(app: App, code: str, service: Mapping[str, Any], addresses: Addresses, secrets: Secrets) -> dict[str, Any]:
