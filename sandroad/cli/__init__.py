@@ -16,7 +16,7 @@ from sandroad.running.plan import TooManyProcesses
 from sandroad.running.provision import ProvisionError
 from sandroad.settings import SettingsError
 
-TOLD = (SandboxError, CountryError, ProvisionError, TooManyProcesses, SettingsError, Error)
+TOLD = (SandboxError, CountryError, ProvisionError, TooManyProcesses, SettingsError, Error, OSError)
 
 
 class Commands(click.Group):

@@ -18,12 +18,14 @@ import psutil
 from sandroad.cli.options import data_option
 from sandroad.country.files import check_files
 from sandroad.country.topology import Topology
+from sandroad.running.alone import alone
 from sandroad.running.client import Sandbox, SandboxError
 from sandroad.running.doctor import Finding, examine
 from sandroad.running.embedded import ROOT, Options
 from sandroad.running.orders import is_running, order
 from sandroad.running.plan import CENTRAL, PORTS_PER_SANDBOX
 from sandroad.running.provision import Provision
+from sandroad.running.secrets import private_folder
 from sandroad.running.settle import wait_until_healthy
 
 
@@ -44,8 +46,10 @@ def up(data: Path, foreground: bool, **asked: Any) -> None:
         _start_missing(options.data)
         return
     check_files(options.country)
+    if options.data.exists():
+        with alone(options.data):
+            pass  # what is left of a killed sandbox has ended now
     _refuse_unless_ready(options)
-    (options.data / "settled.json").unlink(missing_ok=True)
     supervisor = _start(options, foreground=foreground)
     if foreground:
         click.echo("running; end with Ctrl-C", err=True)
@@ -65,11 +69,18 @@ def stop(data: Path) -> None:
     supervisor = int(_read(data / "pids.json").get("supervisor", 0))
     order(data, "down")
     deadline = time.monotonic() + 60
-    while supervisor and psutil.pid_exists(supervisor) and psutil.Process(supervisor).status() != psutil.STATUS_ZOMBIE:
+    while supervisor and _is_alive(supervisor):
         if time.monotonic() > deadline:
             raise SandboxError(f"the supervisor did not end within a minute; see {data / 'logs'}")
         time.sleep(0.05)
     (data / "pids.json").unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @click.command()
@@ -84,8 +95,9 @@ def reset(data: Path, amqp: str | None, database: str | None, yes: bool) -> None
         click.confirm(f"Empty the sandbox in {options.data}?", abort=True)
     if is_running(options.data):
         stop(options.data)
-    topology = Topology.read(options.country)
-    empty(options, topology)
+    check_files(options.country)
+    with alone(options.data):
+        empty(options, Topology.read(options.country))
     _start(options)
 
 
@@ -96,7 +108,8 @@ def empty(options: Options, topology: Topology) -> None:
         database.unlink()
     for folder in ("logs", "evidence"):
         shutil.rmtree(options.data / folder, ignore_errors=True)
-    (options.data / "settled.json").unlink(missing_ok=True)
+    for mark in ("settled.json", "steward/seeded.json"):
+        (options.data / mark).unlink(missing_ok=True)
     provision = Provision(options.amqp, options.database, options.data)
     provision.empty_databases([name for name in names if name != CENTRAL])
 
@@ -161,23 +174,24 @@ def _start_missing(data: Path) -> None:
     if not _read(data / "settled.json").get("ok"):
         (data / "settled.json").unlink(missing_ok=True)
         order(data, "settle")
-    _wait_until_settled(data, None)
+    _wait_until_settled(data)
     sandbox = Sandbox(data)
     wait_until_healthy(sandbox, sandbox.processes)
 
 
 def _start(options: Options, *, foreground: bool = False) -> "subprocess.Popen[bytes]":
     """Start the supervisor as a process of its own and return when the sandbox is ready."""
-    (options.data / "logs").mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    logs = private_folder(options.data / "logs")
     # Through a pipe: the administrators' URLs hold passwords, and everybody can read a command line.
-    asked = json.dumps({"options": vars(options), "began": time.time()}, default=str).encode()
+    asked = json.dumps({"options": vars(options), "began": began}, default=str).encode()
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         # Two dozen processes with a few threads each: glibc would give every thread a heap of its own.
         "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
     }
-    with (options.data / "logs" / "supervisor.log").open("ab") as log:
+    with (logs / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "sandroad.running.background"],
             stdin=subprocess.PIPE,
@@ -190,7 +204,7 @@ def _start(options: Options, *, foreground: bool = False) -> "subprocess.Popen[b
     assert supervisor.stdin is not None
     with contextlib.suppress(BrokenPipeError), supervisor.stdin as pipe:
         pipe.write(asked)
-    _wait_until_settled(options.data, supervisor)
+    _wait_until_settled(options.data, supervisor, began)
     return supervisor
 
 
@@ -204,11 +218,15 @@ def _wait_for(supervisor: "subprocess.Popen[bytes]") -> int:
             supervisor.terminate()
 
 
-def _wait_until_settled(data: Path, supervisor: "subprocess.Popen[bytes] | None") -> None:
-    """Show progress until the sandbox is ready; raise ``SandboxError`` with the reason if it will not be."""
+def _wait_until_settled(
+    data: Path, supervisor: "subprocess.Popen[bytes] | None" = None, began: float | None = None
+) -> None:
+    """Show progress until the sandbox that ``began`` then is ready; raise ``SandboxError`` with the reason if it will not be."""
     shown = ""
     while True:
         settled = _read(data / "settled.json")
+        if began is not None and settled.get("began") != began:
+            settled = {}  # an earlier start's
         if settled.get("ok"):
             return click.echo(f"ready in {settled['ready_seconds']} s" if supervisor else "ready", err=True)
         if settled:
@@ -216,7 +234,7 @@ def _wait_until_settled(data: Path, supervisor: "subprocess.Popen[bytes] | None"
         if supervisor and supervisor.poll() is not None:
             raise SandboxError(f"the supervisor ended: {_last_line(data / 'logs' / 'supervisor.log')}")
         line = _read(data / "progress.json").get("line", "")
-        if line != shown:
+        if line and line != shown:
             click.echo(f"  {line}", err=True)
             shown = line
         time.sleep(0.05)

@@ -146,14 +146,20 @@ def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(data: Path) -> dict[str, Any]:
+    path = data / "sandbox.json"
     try:
-        return json.loads((data / "sandbox.json").read_text(encoding="utf-8"))
+        described = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(described, dict) or not {"instance", "processes", "country", "transport"} <= described.keys():
+            raise ValueError("it does not describe a sandbox")
+        return described
     except FileNotFoundError as defect:
         raise SandboxError(
             f"no sandbox in {data}: start one with `sandroad up` (or name another with --data)"
         ) from defect
     except ValueError as defect:
-        raise SandboxError(f"{data / 'sandbox.json'} is not readable: {defect}") from defect
+        raise SandboxError(
+            f"{path} is not readable: {defect}; move it away, and `sandroad up` writes it anew"
+        ) from defect
 
 
 def _tokens(data: Path) -> dict[str, str]:

@@ -99,10 +99,14 @@ def _is_free(port: int) -> bool:
 
 
 def _server(label: str, url: str) -> Finding:
-    parts = urlsplit(url)
-    port = parts.port or {"amqp": 5672, "amqps": 5671}.get(parts.scheme, 5432)
+    remedy = f"start {label}, or leave its option out"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"amqp": 5672, "amqps": 5671}.get(parts.scheme, 5432)
+    except ValueError as defect:
+        return Finding(
+            label, False, f"its URL cannot be read: {defect}", "give it as scheme://user:password@host:port/"
+        )
     with contextlib.suppress(OSError), socket.create_connection((parts.hostname or "127.0.0.1", port), timeout=3):
         return Finding(label, True, f"listens at {parts.hostname}:{port}")
-    return Finding(
-        label, False, f"nobody listens at {parts.hostname}:{port}", f"start {label}, or leave its option out"
-    )
+    return Finding(label, False, f"nobody listens at {parts.hostname}:{port}", remedy)

@@ -9,7 +9,7 @@ from sandroad.country.topology import Topology
 from sandroad.running.one import write_settings
 from sandroad.running.plan import CENTRAL, Process, Shape, ports, processes
 from sandroad.running.provision import Provision
-from sandroad.running.secrets import Secrets, write_private
+from sandroad.running.secrets import Secrets, private_folder, write_private
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -70,7 +70,7 @@ def process_folder(data: Path, member: str, name: str) -> Path:
 
 def prepare(options: Options, topology: Topology, provision: Provision) -> list[Process]:
     """Make or complete the data directory: secrets, one private settings file per process, ``sandbox.json``."""
-    options.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(options.data)
     secrets = Secrets(options.data / "steward")
     provision.make(topology, secrets)
     shape = Shape("amqp" if options.amqp else "direct", ROOT / "contracts", options.country, options.lab)

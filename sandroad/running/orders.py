@@ -17,12 +17,25 @@ def socket_path(data: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"sandroad-{os.getuid()}-{mark}.sock"
 
 
+def _listens_at(data: Path) -> Path:
+    """Return where the supervisor said it listens: it may have had another temporary folder than this process."""
+    try:
+        said = json.loads((data / "pids.json").read_text(encoding="utf-8"))
+        return Path(said["socket"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return socket_path(data)
+
+
 def order(data: Path, *words: str, timeout: float = 60.0) -> dict[str, Any]:
     """Give an order and return the answer; raise ``SandboxError`` if no supervisor listens or it refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
+        path = _listens_at(data)
         try:
-            connection.connect(str(socket_path(data)))
+            if (owner := path.lstat().st_uid) != os.getuid():
+                # Everybody may make files in the temporary folder: whoever listens there is not our supervisor.
+                raise SandboxError(f"{path} belongs to another user ({owner}): no supervisor of yours listens there")
+            connection.connect(str(path))
         except OSError as defect:
             raise SandboxError(f"no sandbox runs in {data}: start it with `sandroad up`") from defect
         try:

@@ -17,6 +17,8 @@ from sandroad.country.topology import Topology
 from sandroad.running.plan import CENTRAL
 from sandroad.running.secrets import Secrets
 
+ADMINISTRATOR = "needs an administrator's URL: postgresql://user:password@host:5432/postgres"
+
 
 class ProvisionError(Exception):
     """The broker or the database server cannot be used as it is; the text says why and what would be right."""
@@ -27,8 +29,8 @@ class Provision:
     ``database`` is ``postgresql://user:password@host:5432/postgres``. Both may be empty: nothing is made then."""
 
     def __init__(self, amqp: str, database: str, data: Path) -> None:
-        self._amqp = amqp
-        self._database = make_url(re.sub(r"^postgres(ql)?://", "postgresql+pg8000://", database)) if database else None
+        self._amqp = _broker(amqp) if amqp else ""
+        self._database = _server(database) if database else None
         self._mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
         self._secrets: Secrets | None = None
 
@@ -65,7 +67,7 @@ class Provision:
             return ""
         parts = urlsplit(self._amqp)
         port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
-        user = broker_user(self._mark, member)
+        user = quote(broker_user(self._mark, member), safe="")
         password = self._secrets.password(f"broker/{member}")
         return f"{parts.scheme}://{user}:{password}@{parts.hostname}:{port}/{quote(self.virtual_host, safe='')}"
 
@@ -106,15 +108,13 @@ class Provision:
         except SQLAlchemyError as defect:
             raise ProvisionError(
                 f"PostgreSQL at {admin.host}:{admin.port or 5432} as {admin.username}: {_first_line(defect)}. "
-                "--database needs an administrator's URL: postgresql://user:password@host:port/postgres"
+                f"--database {ADMINISTRATOR}"
             ) from defect
         finally:
             engine.dispose()
 
     def _make_broker(self, topology: Topology, secrets: Secrets) -> None:
         parts = urlsplit(self._amqp)
-        if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-            raise ProvisionError("--amqp needs an administrator's URL: amqp://user:password@host:5672/")
         found = re.search(r"(?:^|&)management=([^&]+)", parts.query)
         base = unquote(found[1]) if found else f"http://{parts.hostname}:15672"
         session = requests.Session()
@@ -123,7 +123,7 @@ class Provision:
         host = quote(self.virtual_host, safe="")
         self._put(session, f"{base}/api/vhosts/{host}", {"description": f"Sandroad {topology.instance}"})
         for member in topology.members:
-            user = broker_user(self._mark, member.id)
+            user = quote(broker_user(self._mark, member.id), safe="")
             password = secrets.password(f"broker/{member.id}")
             self._put(session, f"{base}/api/users/{user}", {"password": password, "tags": ""})
             self._put(session, f"{base}/api/permissions/{host}/{user}", permissions(topology.instance, member.id))
@@ -144,6 +144,29 @@ class Provision:
             )
 
 
+def _broker(amqp: str) -> str:
+    """Return an administrator's URL of the broker as it is, if it is one."""
+    try:
+        parts = urlsplit(amqp)
+        usable = parts.scheme in ("amqp", "amqps") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ProvisionError("--amqp needs an administrator's URL: amqp://user:password@host:5672/")
+    return amqp
+
+
+def _server(database: str) -> URL:
+    """Return an administrator's URL of PostgreSQL, with the driver that we use."""
+    try:
+        url = make_url(re.sub(r"^postgres(ql)?://", "postgresql+pg8000://", database))
+    except (SQLAlchemyError, ValueError):
+        url = None
+    if url is None or url.drivername != "postgresql+pg8000" or not url.host:
+        raise ProvisionError(f"--database {ADMINISTRATOR}")
+    return url
+
+
 def broker_user(mark: str, member: str) -> str:
     """Return the broker user of a member in one sandbox."""
     return f"sandroad-{mark}-{member.replace('/', '-')}"
@@ -160,4 +183,7 @@ def permissions(instance: str, member: str) -> dict[str, str]:
 
 
 def _first_line(defect: Exception) -> str:
-    return str(getattr(defect, "orig", defect)).splitlines()[0][:200]
+    """Return what the server said: its message field (PostgreSQL protocol 53.8), or the driver's first line."""
+    cause = getattr(defect, "orig", None) or defect
+    said = cause.args[0] if cause.args else cause
+    return str(said.get("M") if isinstance(said, dict) else said).splitlines()[0][:200]

@@ -3,6 +3,7 @@
 Each step can be repeated: what is done already changes nothing. The end is written to ``settled.json`` with the seconds it took.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -48,6 +49,7 @@ def wait_until_healthy(sandbox: Sandbox, processes: list[Running], longest: floa
     """Return when all answer 200 to their health check; raise ``SandboxError`` naming those that do not, and why."""
     deadline = time.monotonic() + longest
     waiting = {p.name: "no answer" for p in processes if p.health_url}
+    before = _restarts(sandbox.data)
     with requests.Session() as session:
         session.trust_env = False
         while waiting:
@@ -58,10 +60,33 @@ def wait_until_healthy(sandbox: Sandbox, processes: list[Running], longest: floa
                         del waiting[process.name]
                     else:
                         waiting[process.name] = said
+            fallen = [
+                n for n, count in _restarts(sandbox.data).items() if n in waiting and count - before.get(n, 0) >= 3
+            ]
+            if fallen:
+                said = "; ".join(
+                    f"{n} ended three times: {_last_line(sandbox.data / 'logs' / f'{n}.log')}" for n in fallen
+                )
+                raise SandboxError(f"not healthy: {said}")
             if waiting and time.monotonic() > deadline:
                 raise SandboxError("not healthy: " + "; ".join(f"{name}: {why}" for name, why in waiting.items()))
             if waiting:
                 time.sleep(0.05)  # polling processes that are starting: they have no way to tell us
+
+
+def _restarts(data: Path) -> dict[str, int]:
+    """Return how often the supervisor of an embedded sandbox had to start each process again."""
+    try:
+        listed = json.loads((data / "pids.json").read_text(encoding="utf-8"))["processes"]
+        return {name: state["restarts"] for name, state in listed.items()}
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _last_line(log: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return next((line for line in reversed(log.read_text("utf-8", "replace").splitlines()) if line.strip()), "")
+    return ""
 
 
 def health(session: requests.Session, process: Running) -> str:

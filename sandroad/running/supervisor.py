@@ -1,7 +1,8 @@
 """The parent of an embedded sandbox: imports everything once, forks a process per app, restarts what dies, ends what it began.
 
 The parent never opens a connection, makes a key or starts a thread: what is forked from it shares its memory and nothing else.
-It listens on one Unix socket for ``stop NAME``, ``start NAME``, ``list`` and ``down`` (see ``orders``).
+It listens on one Unix socket for ``stop NAME``, ``start NAME``, ``list`` and ``down`` (see ``orders``). When it is killed, its
+children notice and end.
 """
 
 import contextlib
@@ -14,20 +15,23 @@ import select
 import selectors
 import signal
 import socket
+import stat
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandroad.contracts import Contract
+from sandroad.running.client import SandboxError
 from sandroad.running.embedded import ROOT
 from sandroad.running.one import serve_one
 from sandroad.running.orders import socket_path
 from sandroad.running.plan import Process
-from sandroad.running.secrets import write_private
+from sandroad.running.secrets import private_folder, write_private
 
 STOP_SECONDS = 15.0
 RESTART_WAIT = 0.5
@@ -58,8 +62,11 @@ class Supervisor:
         self._settle = settle
         self._children = {p.name: Child(p.name, functools.partial(serve_one, settings(p))) for p in self._plan}
         self._settler = 0
+        self._settle_again = False
         self._ending = False
         self._reader, self._writer = socket.socketpair()
+        self._lifeline, self._life = os.pipe()  # nobody writes: its end is the parent's end
+        self._own: list[socket.socket] = [self._reader, self._writer]
 
     def run(self) -> None:
         """Start all, and stay until ``down``, SIGTERM or SIGINT."""
@@ -75,6 +82,7 @@ class Supervisor:
         for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(each, self._on_signal)
         with _listening(self._data) as orders, selectors.DefaultSelector() as selector:
+            self._own.append(orders)
             selector.register(orders, selectors.EVENT_READ)
             selector.register(self._reader, selectors.EVENT_READ)
             for child in self._children.values():
@@ -92,6 +100,8 @@ class Supervisor:
             else:
                 self._wait_for_signal(0)
         self._reap()
+        if self._settle_again and not self._settler and not self._ending:
+            self._settle_again, self._settler = False, self._fork_settler()
         for child in self._children.values():
             if child.wanted and not child.pid and child.due <= time.monotonic():
                 self._fork(child)
@@ -131,7 +141,9 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(each, signal.SIG_DFL)
+            self._let_go()
             _own_output(self._data / "logs" / f"{name}.log")
+            threading.Thread(target=_end_with_parent, args=[self._lifeline], daemon=True).start()
             work()
             status = 0
         except SystemExit as wish:
@@ -142,15 +154,24 @@ class Supervisor:
             sys.stderr.flush()
             os._exit(status)
 
+    def _let_go(self) -> None:
+        """In a child: close what is the parent's, or orders would go to a socket on which nobody listens once the parent is gone."""
+        for each in self._own:
+            each.close()
+        os.close(self._life)
+
     def _reap(self) -> None:
         changed = False
         while True:
             try:
-                pid, _status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
+            if pid == self._settler:
+                self._settler = 0  # the number may be somebody else's from now on
+                self._settle_again |= os.WIFSIGNALED(status)
             for child in self._children.values():
                 if child.pid == pid:
                     child.pid, changed = 0, True
@@ -169,7 +190,7 @@ class Supervisor:
         connection, _ = orders.accept()
         with connection, contextlib.suppress(OSError):
             connection.settimeout(2)
-            words = connection.recv(1000).decode(errors="replace").split()
+            words = connection.recv(65536).decode(errors="replace").split()
             connection.sendall(json.dumps(self._obey(words)).encode())
 
     def _obey(self, words: list[str]) -> dict[str, Any]:
@@ -180,7 +201,7 @@ class Supervisor:
                 self._ending = True
                 return {"ok": True}
             case ["settle"]:
-                self._settler = self._fork_settler()
+                self._settle_again = True
                 return {"ok": True}
             case ["stop" | "start", name] if name not in self._children:
                 return {"ok": False, "reason": f"no process {name!r}; there are: {', '.join(self._children)}"}
@@ -201,7 +222,8 @@ class Supervisor:
 
     def _record(self) -> None:
         """Write who runs under which pid, for the command line."""
-        write_private(self._data / "pids.json", json.dumps({"supervisor": os.getpid(), "processes": self._listing()}))
+        known = {"supervisor": os.getpid(), "socket": str(socket_path(self._data)), "processes": self._listing()}
+        write_private(self._data / "pids.json", json.dumps(known))
 
     def _stop(self, children: list[Child]) -> None:
         for child in children:
@@ -225,13 +247,27 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _listening(data: Path) -> Any:
+def _listening(data: Path) -> Iterator[socket.socket]:
+    """Listen for orders. Raises ``SandboxError`` if something that is not ours to remove is in the way."""
     path = socket_path(data)
-    path.unlink(missing_ok=True)
+    remedy = "remove it, or set TMPDIR to a folder of yours"
+    with contextlib.suppress(FileNotFoundError):
+        there = path.lstat()
+        if there.st_uid != os.getuid():
+            raise SandboxError(
+                f"{path} belongs to another user ({there.st_uid}), orders could not be received: {remedy}"
+            )
+        if not stat.S_ISSOCK(there.st_mode):
+            raise SandboxError(f"{path} is not a socket, orders could not be received: {remedy}")
+        path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
         listener.bind(str(path))
+    except OSError as defect:
+        raise SandboxError(
+            f"no orders can be received at {path}: {defect}; set TMPDIR to a folder of yours"
+        ) from defect
     finally:
         os.umask(before)
     listener.listen(16)
@@ -242,8 +278,17 @@ def _listening(data: Path) -> Any:
         path.unlink(missing_ok=True)
 
 
+def _end_with_parent(lifeline: int) -> None:
+    """In a child: wait for the parent's end, then end as if it had asked; else ports and databases would stay in use."""
+    while os.read(lifeline, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _own_output(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
