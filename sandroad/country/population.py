@@ -53,7 +53,7 @@ class Person:
 
 
 class Population:
-    """``size`` persons: first the planted ones, then households until the size is reached."""
+    """``size`` persons: first the planted ones (all of them, also if they are more), then households until the size is reached."""
 
     def __init__(self, recipe: Recipe, size: int) -> None:
         self._recipe = recipe
@@ -120,13 +120,13 @@ class Population:
         village = draw.choice(self._planted_villages)
         family = draw.choice(data["names"]["family"])
         woman = draw.random() < data.get("headed_by_women", 0.3)
-        head_age = min(88, max(19, int(draw.gauss(40, 13))))
+        head_age = min(88, max(19, int(draw.gauss(44, 13))))
         yield self._person(identity, village, family, "female" if woman else "male", head_age, "head")
         if draw.random() < (0.25 if woman else 0.85):
             spouse_age = max(18, head_age + draw.randint(-6, 4))
             yield self._person(identity, village, family, "male" if woman else "female", spouse_age, "spouse")
         for _ in range(draw.choice(data.get("children_per_household", [2])) if head_age < 62 else draw.randint(0, 2)):
-            child_age = draw.randint(0, max(0, min(24, head_age - 18)))
+            child_age = draw.randint(0, max(0, min(26, head_age - 18)))
             yield self._person(identity, village, family, draw.choice(["female", "male"]), child_age, "child")
         if draw.random() < data.get("grandparent_share", 0.15):
             yield self._person(
@@ -145,7 +145,7 @@ class Population:
             draw.choice(data["names"][gender]),
             family,
             gender,
-            (self._today - timedelta(days=age * 365 + age // 4 + draw.randint(0, 364))).isoformat(),
+            (self._birthday(age) - timedelta(days=draw.randint(0, 364))).isoformat(),
             f"{data['phone_prefix']}{number:07d}" if adult else "",
             village,
             household,
@@ -159,6 +159,10 @@ class Population:
             if draw.random() >= data.get("adults_without_account", 0.22):
                 person.address = self._address(person)
         return person
+
+    def _birthday(self, age: int) -> date:
+        """Return the latest day of birth of somebody who is ``age`` years old today, leap years counted."""
+        return date(self._today.year - age, self._today.month, min(self._today.day, 28))
 
     def _address(self, person: Person) -> str:
         """Return a financial address: a telephone number at a mobile-money operator, ten digits elsewhere."""

@@ -99,8 +99,9 @@ def seed(sandbox: Sandbox, size: int, progress: Progress) -> None:
         return
     recipe = Recipe.read(topology.folder, topology.country, topology.seed)
     steps = read_steps(topology, recipe)
-    progress(f"making {size} persons")
-    datasets = Population(recipe, size).datasets()
+    people = Population(recipe, size)
+    progress(f"bringing {len(people.persons)} persons in")
+    datasets = people.datasets()
     by_app: dict[str, list[Step]] = {}
     for step in steps:
         by_app.setdefault(step["app"], []).append(step)
