@@ -62,7 +62,9 @@ def sandbox(tmp_path, authorities):
         for name, member in members.items()
     ]  # fmt: skip
     (tmp_path / "steward").mkdir()
-    (tmp_path / "sandbox.json").write_text(json.dumps({"instance": "SANDBOX", "processes": processes}))
+    (tmp_path / "sandbox.json").write_text(
+        json.dumps({"instance": "SANDBOX", "country": "", "transport": "direct", "processes": processes})
+    )
     (tmp_path / "steward/tokens.json").write_text(json.dumps({name: f"token of {name}" for name in members}))
     (tmp_path / "anchor.json").write_bytes(authorities.anchor.render())
     yield tmp_path, logs
