@@ -19,7 +19,7 @@ from sandroad.cli.options import data_option
 from sandroad.country.files import check_files
 from sandroad.country.topology import Topology
 from sandroad.running.alone import alone
-from sandroad.running.client import Sandbox, SandboxError
+from sandroad.running.client import Sandbox, SandboxError, described
 from sandroad.running.doctor import Finding, examine
 from sandroad.running.embedded import ROOT, Options
 from sandroad.running.orders import is_running, order
@@ -138,7 +138,7 @@ def _options(data: Path, asked: dict[str, Any]) -> Options:
     data = data.resolve()
     kept: dict[str, Any] = {}
     if (data / "sandbox.json").exists():
-        kept = json.loads((data / "sandbox.json").read_text(encoding="utf-8")).get("options", {})
+        kept = described(data).get("options", {})
     for name in ("amqp", "database"):
         if kept.get(name) and not asked.get(name):
             raise SandboxError(
@@ -146,10 +146,9 @@ def _options(data: Path, asked: dict[str, Any]) -> Options:
             )
     wanted = {key: value for key, value in asked.items() if value is not None}
     options = Options(data, ROOT / "country")
-    if kept:
-        options = replace(
-            options, country=Path(kept["country"]), base_port=kept["base_port"], population=kept["population"]
-        )
+    if "country" in kept:
+        options = replace(options, country=Path(kept["country"]))
+    options = replace(options, **{key: kept[key] for key in ("base_port", "population") if key in kept})
     options = replace(options, **wanted)
     return replace(options, country=options.country.resolve())
 

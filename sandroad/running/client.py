@@ -97,7 +97,7 @@ class Sandbox:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.description = _described(data)
+        self.description = described(data)
         self.instance: str = self.description["instance"]
         self.processes = [Running(**_known(entry)) for entry in self.description["processes"]]
         self._tokens: dict[str, str] = _tokens(data)
@@ -145,7 +145,8 @@ def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: entry[key] for key in Running.__dataclass_fields__ if key in entry}
 
 
-def _described(data: Path) -> dict[str, Any]:
+def described(data: Path) -> dict[str, Any]:
+    """Return what ``sandbox.json`` says; raise ``SandboxError`` if it is not there or says nothing."""
     path = data / "sandbox.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8"))

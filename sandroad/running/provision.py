@@ -104,7 +104,8 @@ class Provision:
                     connection.execute(text(f"{verb} ROLE \"{role}\" LOGIN PASSWORD '{password}' CONNECTION LIMIT 40"))
                     if role not in databases:
                         connection.execute(text(f'CREATE DATABASE "{role}" OWNER "{role}"'))
-                        connection.execute(text(f'REVOKE CONNECT ON DATABASE "{role}" FROM PUBLIC'))
+                    # Each time: a start that was killed before this line would leave the database open to all roles.
+                    connection.execute(text(f'REVOKE CONNECT ON DATABASE "{role}" FROM PUBLIC'))
         except SQLAlchemyError as defect:
             raise ProvisionError(
                 f"PostgreSQL at {admin.host}:{admin.port or 5432} as {admin.username}: {_first_line(defect)}. "

@@ -48,8 +48,8 @@ def progress(data: Path, line: str) -> None:
 def wait_until_healthy(sandbox: Sandbox, processes: list[Running], longest: float = LONGEST_START) -> None:
     """Return when all answer 200 to their health check; raise ``SandboxError`` naming those that do not, and why."""
     deadline = time.monotonic() + longest
-    waiting = {p.name: "no answer" for p in processes if p.health_url}
     before = _restarts(sandbox.data)
+    waiting = {p.name: "no answer" for p in processes if p.health_url}
     with requests.Session() as session:
         session.trust_env = False
         while waiting:
