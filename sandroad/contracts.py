@@ -326,8 +326,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse repeated members: two readers could see two different values, one of them unchecked."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"member {next(n for n in names if names.count(n) > 1)!r} appears twice")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"member {twice[:100]!r} appears twice")
     return found
 
 

@@ -30,6 +30,7 @@ class Database:
 
     ``url`` is ``sqlite:///path`` or ``postgresql+pg8000://…`` (``postgresql://`` is read as pg8000). ``full_sync`` makes a commit
     on SQLite survive a power cut (message log, ledger, outbox); without it a commit survives the death of the process only.
+    What a statement carries is about people, so an error names the statement without it: errors are logged.
     """
 
     def __init__(self, url: str, *, full_sync: bool = True) -> None:
@@ -45,8 +46,9 @@ class Database:
             raise StorageError("an SQLite database here is a file: sqlite:///folder/name.db")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            self.url, poolclass=QueuePool, pool_size=8, max_overflow=24, connect_args={"timeout": 30}
-        )
+            self.url, poolclass=QueuePool, pool_size=8, max_overflow=24, connect_args={"timeout": 30},
+            hide_parameters=True,
+        )  # fmt: skip
 
         @event.listens_for(engine, "connect")
         def configure(connection: Any, _record: Any) -> None:
@@ -67,7 +69,9 @@ class Database:
         return engine
 
     def _postgresql(self) -> Engine:
-        engine = create_engine(self.url, pool_size=2, max_overflow=14, pool_pre_ping=True, pool_recycle=900)
+        engine = create_engine(
+            self.url, pool_size=2, max_overflow=14, pool_pre_ping=True, pool_recycle=900, hide_parameters=True
+        )
         # Many rows go as one statement: pg8000 would send them one by one, each with its own round trip.
         engine.dialect.use_insertmanyvalues_wo_returning = True
         return engine

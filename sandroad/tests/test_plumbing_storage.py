@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, update
+from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, text, update
+from sqlalchemy.exc import DatabaseError
 
 from sandroad.storage import Database, StorageError
 
@@ -93,3 +94,9 @@ def test_commits_are_told_and_rollbacks_are_not(database: Database) -> None:
     with pytest.raises(RuntimeError), database.begin():
         raise RuntimeError
     assert len(told) == 1
+
+
+def test_a_failed_statement_does_not_carry_the_data_into_the_log(database: Database) -> None:
+    with pytest.raises(DatabaseError) as failed, database.begin() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:number)"), {"number": "QZ0000000018"})
+    assert "QZ0000000018" not in str(failed.value)

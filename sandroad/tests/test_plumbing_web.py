@@ -13,7 +13,7 @@ from sandroad.contracts import Contract, ContractBroken, Routes, body, parameter
 from sandroad.faults import Faults
 from sandroad.problems import Refusal
 from sandroad.settings import AppConfig
-from sandroad.storage import Database
+from sandroad.storage import Database, StorageError
 from sandroad.testing import as_client, as_steward, config_for_tests, served
 from sandroad.web import create_web_app
 
@@ -60,7 +60,13 @@ def config(tmp_path: Path) -> AppConfig:
 
 
 @pytest.fixture
-def url(config: AppConfig) -> Iterator[str]:
+def broken() -> list[Exception]:
+    """What the health check ``other`` raises, if anything."""
+    return []
+
+
+@pytest.fixture
+def url(config: AppConfig, broken: list[Exception]) -> Iterator[str]:
     routes = Routes(Contract(DOCUMENT))
 
     @routes.operation("putThing")
@@ -71,14 +77,18 @@ def url(config: AppConfig) -> Iterator[str]:
     def open_() -> Any:
         raise RuntimeError("a secret path: /home/someone and SELECT * FROM people")
 
+    def other() -> None:
+        for defect in broken:
+            raise defect
+
     database = Database(config.database)
     app = create_web_app(
         config,
         routes=[routes],
         clock=BusinessClock(database),
         faults=Faults({"slow": "…"}, lab=True),
-        checks={"half": lambda: None},
-        exports={"things": lambda: iter([{"name": "Zoë"}])},
+        checks={"half": lambda: None, "other": other},
+        exports={"things": lambda: iter([{"name": "Zoë"}]), "health": lambda: iter([{"name": "Zoë"}])},
         max_body=1000,
     )
     with served(app) as base:
@@ -172,7 +182,7 @@ def test_paths_and_methods_that_do_not_exist_are_problems_too(url: str, method: 
     assert (answer.status_code, answer.json()["status"]) == (status, status)
 
 
-@pytest.mark.parametrize("path", ["/-/clock", "/-/faults", "/-/outbox", "/-/export/things"])
+@pytest.mark.parametrize("path", ["/-/clock", "/-/faults", "/-/outbox", "/-/export/things", "/-/export/health"])
 def test_control_is_for_the_steward_only(url: str, config: AppConfig, path: str) -> None:
     assert requests.get(url + path, timeout=10).status_code == 401
     assert requests.get(url + path, headers=as_client(config, CLIENT), timeout=10).status_code == 401
@@ -197,8 +207,16 @@ def test_health_is_open_and_says_what_was_looked_at(url: str) -> None:
     assert requests.get(url + "/-/health", timeout=10).json() == {
         "name": "app-under-test",
         "healthy": True,
-        "checks": {"half": "ok"},
+        "checks": {"half": "ok", "other": "ok"},
     }
+
+
+def test_health_tells_our_own_words_and_of_foreign_faults_only_the_kind(url: str, broken: list[Exception]) -> None:
+    broken.append(RuntimeError("SELECT name FROM people WHERE id = 'QZ0000000018' at /home/someone/people.db"))
+    assert requests.get(url + "/-/health", timeout=10).json()["checks"]["other"] == "RuntimeError (see the log)"
+    broken[:] = [StorageError("the database has another version")]
+    answer = requests.get(url + "/-/health", timeout=10)
+    assert (answer.status_code, answer.json()["checks"]["other"]) == (500, "the database has another version")
 
 
 def test_an_answer_that_breaks_the_contract_is_noticed_in_tests() -> None:
