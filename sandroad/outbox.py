@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -34,6 +36,8 @@ from sandroad.storage import Database
 
 log = logging.getLogger(__name__)
 RETRIED_STATUSES = frozenset({408, 425, 429})
+FEWEST_ATTEMPTS = 30  # before giving up: a laptop that slept for two days has not tried for two days
+ERASED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,9 @@ class Outbox:
     until ``give_up_after`` seconds have passed; any other 4xx, and giving up, make the entry *dead*: it is listed, and does not
     hold up the entries behind it. ``done`` maps a kind to what has to happen, in the same transaction, when a call has
     arrived; ``died`` likewise when it never will.
+
+    ``keep_bodies`` seconds after its arrival the body of an entry is erased: it may hold names and telephone numbers. The row
+    stays, so that the same id is never sent again; those of ``forgotten`` kinds, whose ids never come again, are deleted.
     """
 
     def __init__(
@@ -95,6 +102,8 @@ class Outbox:
         workers: int = 4,
         longest_wait: float = 15.0,
         give_up_after: float = 24 * 3600.0,
+        keep_bodies: float = 7 * 24 * 3600.0,
+        forgotten: Collection[str] = (),
     ) -> None:
         self.table = outbox_table(metadata)
         self._database = database
@@ -103,11 +112,14 @@ class Outbox:
         self._died = dict(died or {})
         self._longest_wait = longest_wait
         self._give_up_after = give_up_after
+        self._keep_bodies = keep_bodies
+        self._forgotten = tuple(forgotten)
         self._count = workers
         self._threads: list[threading.Thread] = []
         self._wake = threading.Condition()
         self._busy: set[str] = set()
         self._stopping = False
+        self._stopped = threading.Event()
         self._changes = 0
 
     def on(self, kind: str, *, done: Done | None = None, died: Done | None = None) -> None:
@@ -155,8 +167,9 @@ class Outbox:
     def start(self) -> None:
         """Start sending."""
         self._database.after_commit(self._notify)
-        for number in range(self._count):
-            thread = threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True)
+        work = [(self._work, f"outbox-{number}") for number in range(self._count)]
+        for target, name in [*work, (self._erase_from_time_to_time, "outbox-erasing")]:
+            thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -165,6 +178,7 @@ class Outbox:
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
+        self._stopped.set()
         for thread in self._threads:
             thread.join(timeout=10)
 
@@ -182,26 +196,61 @@ class Outbox:
             ]
         return {"waiting": 0, "done": 0, "dead": 0, **counts, "dead_entries": entries}
 
+    def erase(self) -> int:
+        """Erase the bodies of entries that arrived long ago; return how many entries were changed."""
+        table, changed = self.table, 0
+        kept = (table.c.state == "done") & (table.c.due < time.time() - self._keep_bodies)
+        old = kept & (or_(func.length(table.c.body) > 0, table.c.kind.in_(self._forgotten)))
+        while True:
+            with self._database.read() as connection:
+                query = select(table.c.position).where(old).order_by(table.c.position).limit(ERASED_AT_ONCE)
+                found = connection.execute(query).scalars().all()
+            if not found:
+                return changed
+            mine = table.c.position.in_(found)
+            with self._database.begin() as connection:
+                connection.execute(delete(table).where(mine, table.c.kind.in_(self._forgotten)))
+                connection.execute(update(table).where(mine).values(body=b""))
+            changed += len(found)
+
+    def _erase_from_time_to_time(self) -> None:
+        while True:
+            try:
+                self.erase()
+            except Exception:
+                log.exception("old entries of the outbox could not be erased; tried again")
+            if self._stopped.wait(timeout=3600.0):
+                return
+
     def _notify(self) -> None:
         with self._wake:
             self._changes += 1
             self._wake.notify_all()
 
     def _work(self) -> None:
+        """Deliver until stopped. A database that cannot be reached for a while must not end the thread, or nothing is sent again."""
         while True:
-            entry = self._next()
-            if entry is None:
-                return
             try:
-                self._deliver(entry)
+                entry = self._next()
+                if entry is None:
+                    return
+                self._attempt(entry)
             except Exception:
-                log.exception("outbox entry %s of kind %s could not be handled", entry.id, entry.kind)
-                self._postpone(entry, "internal fault")
-            finally:
-                with self._wake:
-                    self._busy.discard(entry.key)
-                    self._changes += 1
-                    self._wake.notify_all()
+                log.exception("the outbox cannot use its database; tried again")
+                if self._stopped.wait(timeout=1.0):
+                    return
+
+    def _attempt(self, entry: Entry) -> None:
+        try:
+            self._deliver(entry)
+        except Exception:
+            log.exception("outbox entry %s of kind %s could not be handled", entry.id, entry.kind)
+            self._postpone(entry, "internal fault")
+        finally:
+            with self._wake:
+                self._busy.discard(entry.key)
+                self._changes += 1
+                self._wake.notify_all()
 
     def _next(self) -> Entry | None:
         """Wait for the first entry of a key that nobody works on and that is due; None when stopping."""
@@ -217,9 +266,11 @@ class Outbox:
                 for row in heads:
                     if row["key"] in self._busy:
                         continue
-                    if row["due"] <= now:
+                    # Nothing is ever due later than this, unless the clock was set back.
+                    if row["due"] <= now or row["due"] > now + 2 * self._longest_wait:
+                        entry = self._still_waiting(row)
                         self._busy.add(row["key"])
-                        return self._still_waiting(row)
+                        return entry
                     soonest = min(soonest or row["due"], row["due"])
                 if self._changes == seen and not self._stopping:
                     self._wake.wait(timeout=None if soonest is None else max(0.01, soonest - now))
@@ -270,12 +321,13 @@ class Outbox:
             changed = connection.execute(
                 update(self.table)
                 .where(self.table.c.id == entry.id, self.table.c.state == "waiting")
-                .values(state=state, attempts=entry.attempts + 1, reason=reason[:500])
+                .values(state=state, attempts=entry.attempts + 1, due=time.time(), reason=reason[:500])
             )
             if changed.rowcount and then:
                 then(connection, entry, reply)
         if state == "dead":
-            log.warning("outbox entry %s of kind %s is dead: %s", entry.id, entry.kind, reason[:200])
+            # Not the reason: it is another organisation's sentence and may name a person. Control lists it.
+            log.warning("outbox entry %s of kind %s is dead: HTTP %s", entry.id, entry.kind, reply.status)
 
     def _postpone(self, entry: Entry, reason: str, reply: Reply | None = None) -> None:
         wait = min(self._longest_wait, 0.2 * 2 ** min(entry.attempts, 20)) * random.uniform(0.75, 1.25)
@@ -283,7 +335,7 @@ class Outbox:
             written = (
                 connection.execute(select(self.table.c.written).where(self.table.c.id == entry.id)).scalar() or 0.0
             )
-        if time.time() - written > self._give_up_after:
+        if entry.attempts >= FEWEST_ATTEMPTS and time.time() - written > self._give_up_after:
             return self._finish(
                 entry, reply or Reply(504, {}, b""), "dead", f"given up: {reason}", self._died.get(entry.kind)
             )
