@@ -41,10 +41,10 @@ from sandroad.running.settle import wait_until_healthy
 )
 def up(data: Path, foreground: bool, **asked: Any) -> None:
     """Start the sandbox; returns when all is healthy."""
+    if is_running(data.resolve()):
+        _refuse_other_options(data.resolve(), asked)
+        return _start_missing(data.resolve())
     options = _options(data, asked)
-    if is_running(options.data):
-        _start_missing(options.data)
-        return
     check_files(options.country)
     if options.data.exists():
         with alone(options.data):
@@ -131,6 +131,22 @@ def doctor(data: Path, **asked: Any) -> None:
             click.echo(f"      → {finding.remedy}")
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)
+
+
+def _refuse_other_options(data: Path, asked: dict[str, Any]) -> None:
+    """A running sandbox keeps what it was started with; to ask for something else must not be passed over in silence."""
+    kept = described(data).get("options", {})
+    for name, wanted in asked.items():
+        has = kept.get(name)
+        same = bool(has) == bool(wanted) if name in ("amqp", "database") else str(has) == str(_resolved(wanted))
+        if wanted is not None and not same:
+            shown = "another server" if name in ("amqp", "database") else has
+            option = "--" + name.replace("_", "-")
+            raise SandboxError(f"the sandbox in {data} runs already, with {option} {shown}: `sandroad down` first")
+
+
+def _resolved(wanted: Any) -> Any:
+    return wanted.resolve() if isinstance(wanted, Path) else wanted
 
 
 def _options(data: Path, asked: dict[str, Any]) -> Options:
