@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -105,8 +106,8 @@ class AuthorizationRequest:
 
 def repeated(pairs: Sequence[tuple[str, str]]) -> str:
     """Return the name of a parameter that appears twice (RFC 6749 §3.1 forbids it), or ''."""
-    names = [name for name, _ in pairs]
-    return next((name for name in names if names.count(name) > 1), "")
+    counted = Counter(name for name, _ in pairs)
+    return next((name for name, count in counted.items() if count > 1), "")
 
 
 def check_redirect_uri(given: str, party: RelyingParty) -> str:

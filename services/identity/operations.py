@@ -1,5 +1,6 @@
 """Enrolment, functional ids and relying parties, without HTTP: one transaction per operation."""
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,8 +20,6 @@ from services.identity.domain import (
     is_individual_id,
 )
 from services.identity.tokens import InvalidPublicKey, read_public_key
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RegistrationRefused(Exception):
@@ -191,6 +190,16 @@ def _wrong_with(uri: str) -> str:
         return "has a fragment"
     if parts.username is not None:
         return "contains a user name"
-    if parts.scheme == "http" and (host in LOOPBACK or host.endswith(".localhost") or host.startswith("127.")):
+    if parts.scheme == "http" and _is_this_machine(host):
         return ""
     return "" if parts.scheme == "https" else "is neither https nor http on this machine"
+
+
+def _is_this_machine(host: str) -> bool:
+    """Tell whether a host is this machine: an address, for a name that merely begins with 127. can be anybody's."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -17,13 +17,14 @@ class Rights:
 
     def require(self, caller: Caller, method: str, path: str) -> None:
         """Refuse a caller whom no entry allows ``method path``."""
-        if not any(True for _ in self._matching(caller, method, path)):
+        if next(iter(self._matching(caller, method, path)), None) is None:
             raise AccessDenied(f"{caller.client} has no access right that names {method} {path}")
 
     def require_programme(self, caller: Caller, method: str, path: str, programme: str) -> None:
-        """Refuse a caller whose rights are all for other programmes; a right without ``programme`` holds for any."""
+        """Refuse a caller without a right for this programme; a right without ``programme`` holds for any."""
+        self.require(caller, method, path)
         programmes = [entry.get("programme") for entry in self._matching(caller, method, path)]
-        if programmes and None not in programmes and programme not in programmes:
+        if None not in programmes and programme not in programmes:
             raise AccessDenied(f"the access right of {caller.client} is not for programme {programme}")
 
     def _matching(self, caller: Caller, method: str, path: str) -> Iterable[Mapping[str, Any]]:

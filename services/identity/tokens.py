@@ -60,7 +60,7 @@ class InvalidPublicKey(Refusal):
 
 @dataclass(frozen=True)
 class Assertion:
-    """A verified client assertion; ``assertion_id`` is its jti, or its digest if it has none."""
+    """A verified client assertion; ``assertion_id`` is the digest of its jti, or of what was signed if it has none."""
 
     client_id: str
     assertion_id: str
@@ -131,7 +131,9 @@ def verify_assertion(assertion: str, party: RelyingParty, audiences: tuple[str, 
         raise InvalidClient("client_assertion is not valid yet")
     if expires_at > now + LONGEST_ASSERTION + LEEWAY:
         raise InvalidClient(f"exp of client_assertion is at most {LONGEST_ASSERTION} seconds ahead")
-    digest = hashlib.sha256(str(claims.get("jti", assertion)).encode()).hexdigest()
+    # Without a jti, what was signed is the id, and not the signature: that can be spelled in more than one way.
+    signed = assertion.rpartition(".")[0]
+    digest = hashlib.sha256(str(claims.get("jti", signed)).encode("utf-8", "replace")).hexdigest()
     return Assertion(party.client_id, digest, expires_at + LEEWAY)
 
 

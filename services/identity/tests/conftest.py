@@ -50,6 +50,8 @@ def provider(tmp_path: Path, inbox: Inbox, signing_keys: Path) -> Iterator[Provi
         public_url=f"http://127.0.0.1:{port}", gateway_url=inbox.url,
         rights=({"subject": "GOV/CIVIL/REGISTRY", "service": "GOV/CIVIL/IDENTITY/identity",
                  "allow": ["POST /functional-ids/resolve"]},
+                {"subject": "GOV/WELFARE/CASH-TRANSFER", "service": "GOV/CIVIL/IDENTITY/identity",
+                 "allow": ["POST /functional-ids"]},
                 {"subject": "GOV/HEALTH/MCTS", "service": "GOV/CIVIL/IDENTITY/identity",
                  "allow": ["POST /functional-ids", "PUT /enrollment"], "programme": "PC-01"}),
     )  # fmt: skip

@@ -61,6 +61,11 @@ def test_a_registry_resolves_functional_ids(provider: Provider) -> None:
         (REGISTRY + "X", "/functional-ids/resolve", {"functionalIds": ["CT01-AAAAAAAAAAAAAAA"]}),
         ("OTHER/GOV/CIVIL/REGISTRY", "/functional-ids/resolve", {"functionalIds": ["CT01-AAAAAAAAAAAAAAA"]}),
         (MCTS, "/functional-ids", {"programme": "CT-01", "individuals": [{"reference": "r", "individualId": NUMBER}]}),
+        (
+            REGISTRY,
+            "/functional-ids",
+            {"programme": "CT-01", "individuals": [{"reference": "r", "individualId": NUMBER}]},
+        ),
         (CASH_TRANSFER, "/enrollment/batch", {"individuals": [PERSON]}),
     ],
 )
@@ -156,6 +161,8 @@ REGISTRATION_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "logo of script": ({"logoUri": "javascript:alert(1)"}, "invalid_uri"),
     "no redirect": ({"redirectUris": []}, "invalid_redirect_uri"),
     "redirect by http elsewhere": ({"redirectUris": ["http://ministry.example/cb"]}, "invalid_redirect_uri"),
+    "redirect by http to a name like a loopback address": (
+        {"redirectUris": ["http://127.0.0.1.evil.example/cb"]}, "invalid_redirect_uri"),
     "redirect to script": ({"redirectUris": ["javascript:alert(1)"]}, "invalid_redirect_uri"),
     "redirect with fragment": ({"redirectUris": ["https://m.example/cb#x"]}, "invalid_redirect_uri"),
     "redirect with user": ({"redirectUris": ["https://u@m.example/cb"]}, "invalid_redirect_uri"),

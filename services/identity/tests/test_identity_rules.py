@@ -1,6 +1,8 @@
 """The pure rules: check characters, one-time codes, rights, and that code, contract and catalogue agree."""
 
+import base64
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,19 +10,23 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from sandroad.callers import Caller
 from sandroad.contracts import Contract
 from sandroad.problems import AccessDenied, Refusal
 from sandroad.testing import ROOT
 from services.identity import domain
-from services.identity.authorization import AuthorizationRequest
-from services.identity.domain import check_character, is_functional_id, new_functional_id, one_time_code
+from services.identity.authorization import AuthorizationRequest, repeated
+from services.identity.domain import RelyingParty, check_character, is_functional_id, new_functional_id, one_time_code
 from services.identity.keys import KeyRing
 from services.identity.login import Outcome, begin_login
 from services.identity.rights import Rights
 from services.identity.routes import make_routes
-from services.identity.tokens import InvalidToken, Session, TokenMint
+from services.identity.tokens import InvalidToken, Session, TokenMint, verify_assertion
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def test_the_check_character_is_iso_7064_mod_37_36() -> None:
@@ -109,3 +115,24 @@ def test_keys_are_made_once_private_and_renewed_in_time(tmp_path: Path) -> None:
     later = KeyRing(tmp_path, "https://id.example", now + timedelta(days=700))
     assert len(later.keys) == 2 and later.signing.kid != first.signing.kid
     assert later.find(first.signing.kid) is not None, "tokens that the old key signed still verify"
+
+
+def test_a_request_of_very_many_parameters_is_judged_at_once() -> None:
+    pairs = [(f"p{number}", "") for number in range(30_000)]
+    began = time.process_time()
+    assert repeated(pairs) == ""
+    assert repeated([*pairs, ("p29999", "")]) == "p29999"
+    assert time.process_time() - began < 2
+
+
+def test_an_assertion_without_an_id_is_the_same_with_the_other_signature_of_ecdsa() -> None:
+    key, now = ECKey.generate_key("P-256"), time.time()
+    party = RelyingParty("c", "C", "g", "", (), (), (), key.as_dict(private=False))
+    claims = {"iss": "c", "sub": "c", "aud": "x", "iat": int(now), "exp": int(now) + 60}
+    signed, _, signature = jwt.encode({"alg": "ES256"}, claims, key, algorithms=["ES256"]).rpartition(".")
+    r, s = (base64.urlsafe_b64decode(signature + "==")[part] for part in (slice(32), slice(32, 64)))
+    # Whoever has (r, s) can make (r, n - s), which verifies too: a used assertion must not count as a new one.
+    other = r + (P256_ORDER - int.from_bytes(s, "big")).to_bytes(32, "big")
+    both = [signature, base64.urlsafe_b64encode(other).rstrip(b"=").decode()]
+    ids = {verify_assertion(f"{signed}.{each}", party, ("x",), now).assertion_id for each in both}
+    assert both[0] != both[1] and len(ids) == 1
