@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from sandroad.outbox import Outbox
+from sandroad.problems import Error
 from services.messaging.channels import Channel
 from services.messaging.domain import Letter, Outcome, State, counters
 from services.messaging.store import MessagingStore
 
 log = logging.getLogger(__name__)
 AT_ONCE = 200
+
+
+class NotDelivering(Error):
+    """The worker has died or cannot get on."""
 
 
 class Delivery:
@@ -60,11 +65,11 @@ class Delivery:
             self._thread.join(timeout=30)
 
     def check(self) -> None:
-        """Raise if the worker has died or cannot get on (health check)."""
+        """Raise ``NotDelivering`` if the worker has died or cannot get on (health check)."""
         if self._thread is None or not self._thread.is_alive():
-            raise RuntimeError("the delivery worker does not run")
+            raise NotDelivering("the delivery worker does not run")
         if self._trouble:
-            raise RuntimeError(f"messages are not delivered: {self._trouble}")
+            raise NotDelivering(f"messages are not delivered: {self._trouble}")
 
     def deliver_due(self) -> int:
         """Deliver one handful of due messages; return how many were taken in hand."""
