@@ -24,7 +24,7 @@ from services.registry.domain import (
     SeveralRecordsMatch,
 )
 from services.registry.records import Records
-from services.registry.release import Release, must_read_only_under_agreement
+from services.registry.release import Inquiry, Release, must_read_only_under_agreement, shown_fields
 from services.registry.rights import Access
 from services.registry.schema import Schema
 from services.registry.store import Published, Store
@@ -70,23 +70,25 @@ class Changes:
     def update(self, access: Access, code: str, version: int, query: Content | None, write: Content) -> None:
         """Change the one record that answers ``query``, or that has the primary key in ``write``."""
         schema, now = self._writable_fields(access, code, version, [write]), self._clock()
-        conditions, subject = self._selected(access, code, version, _selection(schema, query, write))
+        conditions, inquiry = self._selected(access, code, version, "update", _selection(schema, query, write))
         with self._store.begin() as connection:
             records = self._store.records(connection, self._store.writable(connection, code, version))
-            found = _only(records.find(conditions, subject=subject))
+            found = _only(records.find(conditions, subject=inquiry.subject))
             if found is None:
                 raise RecordNotFound
+            self._release.found_for_change(connection, inquiry, [found])
             self._change(records, schema, found, write, access, now)
 
     def update_entries(self, access: Access, code: str, version: int, query: Content | None, write: Content) -> None:
         """Change every record that answers, all or none."""
         schema, now = self._writable_fields(access, code, version, [write]), self._clock()
-        conditions, subject = self._selected(access, code, version, _selection(schema, query, write))
+        conditions, inquiry = self._selected(access, code, version, "updateEntries", _selection(schema, query, write))
         with self._store.begin() as connection:
             records = self._store.records(connection, self._store.writable(connection, code, version))
-            found = records.find(conditions, subject=subject, limit=MOST_AT_ONCE + 1)
+            found = records.find(conditions, subject=inquiry.subject, limit=MOST_AT_ONCE + 1)
             if len(found) > MOST_AT_ONCE:
                 raise QueryInvalid(f"more than {MOST_AT_ONCE} records answer; change them in several parts")
+            self._release.found_for_change(connection, inquiry, found)
             for record in found:
                 self._change(records, schema, record, write, access, now)
 
@@ -95,14 +97,18 @@ class Changes:
     ) -> Content:
         """Change the one record that answers, or create it from ``write``; two at once never make two."""
         schema, now = self._writable_fields(access, code, version, [write]), self._clock()
-        conditions, subject = self._selected(access, code, version, _selection(schema, query, write))
+        conditions, inquiry = self._selected(access, code, version, "updateOrCreate", _selection(schema, query, write))
         with self._store.begin() as connection:
             published = self._store.writable(connection, code, version)
             records = self._store.records(connection, published)
-            found = _only(records.find(conditions, subject=subject))
+            found = _only(records.find(conditions, subject=inquiry.subject))
             if found is None:
                 kept = self._create(records, published, [write], access, now)[0]
             else:
+                inquiry.fields = shown_fields(
+                    access, published
+                )  # the answer shows the whole record, not what was written
+                self._release.found_for_change(connection, inquiry, [found])
                 kept = self._change(records, schema, found, write, access, now)
         return self._as_shown(access, schema, kept.content)
 
@@ -130,16 +136,19 @@ class Changes:
                     )
         return schema
 
-    def _selected(self, access: Access, code: str, version: int, query: Content) -> tuple[list[Condition], str | None]:
+    def _selected(
+        self, access: Access, code: str, version: int, operation: str, query: Content
+    ) -> tuple[list[Condition], Inquiry]:
+        """Return the conditions, and the inquiry that they are: whom they name, what is written down of it."""
         with self._store.read() as connection:
             published = self._store.writable(connection, code, version)
-        conditions = read_conditions(published.schema, query, access)
-        subject = None
-        for functional_id, found in self._release.subjects(published, persons_named(published.schema, query)).items():
-            subject = found
-            if subject is None:
-                raise RecordNotFound from KeyError(functional_id[:4])
-        return conditions, subject
+        inquiry = Inquiry(access, published, operation, tuple(query), persons_named(published.schema, query))
+        with self._release.inquiry(inquiry):
+            conditions = read_conditions(published.schema, query, access)
+            self._release.name_persons(inquiry)
+            if inquiry.functional_ids and inquiry.subject is None:
+                raise RecordNotFound
+        return conditions, inquiry
 
     def _create(
         self,

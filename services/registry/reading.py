@@ -16,7 +16,7 @@ from services.registry.domain import (
     RecordNotFound,
     SeveralRecordsMatch,
 )
-from services.registry.release import Inquiry, Release
+from services.registry.release import Inquiry, Release, must_name_persons, shown_fields
 from services.registry.rights import Access
 from services.registry.search import Search
 from services.registry.store import Published, Store
@@ -51,7 +51,7 @@ class Reading:
 
     def read(self, access: Access, code: str, version: int, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return the content of the one record that answers, as this caller may see it."""
-        inquiry = self._asked(access, code, version, "read", query, _shown_fields)
+        inquiry = self._asked(access, code, version, "read", query, shown_fields)
         with self._release.inquiry(inquiry):
             found = self._one(inquiry, query)
         self._release.found(inquiry, [found])
@@ -73,26 +73,33 @@ class Reading:
     def list_records(self, access: Access, code: str, version: int, asked: Listing) -> Page:
         """Return one page of the records that answer."""
         texts = dict(asked.conditions)
-        inquiry = self._asked(access, code, version, "list", texts, _shown_fields)
+        inquiry = self._asked(access, code, version, "list", texts, shown_fields)
         schema = inquiry.published.schema
         with self._release.inquiry(inquiry):
             conditions = read_conditions(schema, read_texts(schema, texts, access), access)
             search = _search(inquiry, asked)
             order_by, descending = _order(inquiry, asked)
             self._release.name_persons(inquiry)
-        subject = _subject(inquiry)
+        subject = inquiry.subject
         if inquiry.functional_ids and subject is None:
             self._release.not_found(inquiry, inquiry.functional_ids)
             return Page(0, [])
         with self._store.read() as connection:
             records = self._store.records(connection, inquiry.published)
             count = records.count(conditions, subject=subject, search=search)
-            offset = (asked.page - 1) * asked.page_size
-            found = records.find(
-                conditions, subject=subject, search=search, order_by=order_by, descending=descending,
-                limit=asked.page_size, offset=offset,
-            )  # fmt: skip
-        self._release.found(inquiry, found)
+
+            def page(number: int) -> list[Record]:
+                return records.find(
+                    conditions, subject=subject, search=search, order_by=order_by, descending=descending,
+                    limit=asked.page_size, offset=(number - 1) * asked.page_size,
+                )  # fmt: skip
+
+            found = page(asked.page)
+            # A page beyond the last shows nobody and still tells how many there are: those of the first one are looked at.
+            counted = found or (page(1) if count else [])
+        self._release.found(inquiry, counted)
+        if not counted:
+            self._release.not_found(inquiry, inquiry.functional_ids)
         return Page(count, [shown(inquiry, record) for record in found])
 
     def read_entries(
@@ -102,7 +109,7 @@ class Reading:
         if "keys" in query:
             return self._by_keys(access, code, version, query["keys"])
         ids = tuple(checked_functional_id(each) for each in query["functionalIds"])
-        inquiry = self._asked(access, code, version, "readEntries", {}, _shown_fields)
+        inquiry = self._asked(access, code, version, "readEntries", {}, shown_fields)
         _needs_subject(inquiry.published)
         inquiry.functional_ids = ids
         with self._release.inquiry(inquiry):
@@ -160,15 +167,15 @@ class Reading:
         return found[0]
 
     def _find(self, inquiry: Inquiry, conditions: Sequence[Any]) -> list[Record]:
-        subject = _subject(inquiry)
+        subject = inquiry.subject
         if inquiry.functional_ids and subject is None:
             return []
         with self._store.read() as connection:
             return self._store.records(connection, inquiry.published).find(conditions, subject=subject)
 
     def _by_key(self, inquiry: Inquiry, key: str) -> Record:
-        if inquiry.access.agreement:
-            raise PersonNotNamed("under a data agreement a value is asked for by the person's functional id")
+        if must_name_persons(inquiry.access, inquiry.published):
+            raise PersonNotNamed("under this right a value is asked for by the person's functional id")
         with self._store.read() as connection:
             record = self._store.records(connection, inquiry.published).get(key)
         if record is None or record.deleted_at is not None:
@@ -178,9 +185,9 @@ class Reading:
     def _by_keys(
         self, access: Access, code: str, version: int, keys: Sequence[str]
     ) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, str]]]:
-        inquiry = self._asked(access, code, version, "readEntries", {}, _shown_fields)
-        if access.agreement:
-            raise PersonNotNamed("under a data agreement a list is made of functionalIds")
+        inquiry = self._asked(access, code, version, "readEntries", {}, shown_fields)
+        if must_name_persons(access, inquiry.published):
+            raise PersonNotNamed("under this right a list is made of functionalIds")
         with self._store.read() as connection:
             records = self._store.records(connection, inquiry.published).by_keys(keys)
         found = {key: records[key] for key in keys if key in records and records[key].deleted_at is None}
@@ -197,17 +204,6 @@ def shown(inquiry: Inquiry, record: Record) -> dict[str, Any]:
     return {VIRTUAL_FIELD: known_as, **content} if known_as else content
 
 
-def _shown_fields(access: Access, published: Published) -> tuple[str, ...]:
-    schema = published.schema
-    names = tuple(schema.fields) if access.is_own else schema.open_fields()
-    return names if access.fields is None else tuple(name for name in names if name in access.fields)
-
-
-def _subject(inquiry: Inquiry) -> str | None:
-    """The person named, as this registry knows it."""
-    return next((inquiry.persons.subjects.get(each) for each in inquiry.functional_ids), None)
-
-
 def _needs_subject(published: Published) -> None:
     if published.schema.subject is None:
         raise QueryInvalid("functionalIds: this registry says of no field that it names a person")
@@ -217,7 +213,7 @@ def _search(inquiry: Inquiry, asked: Listing) -> Search | None:
     if asked.search is None:
         return None
     schema, access = inquiry.published.schema, inquiry.access
-    marked = [name for name in _shown_fields(access, inquiry.published) if schema.fields[name].is_fulltext]
+    marked = [name for name in shown_fields(access, inquiry.published) if schema.fields[name].is_fulltext]
     if asked.filter is not None:
         marked = [name for name in marked if name == asked.filter]
     if not marked:

@@ -4,10 +4,12 @@ Identity and consent are asked before any transaction begins, once for a whole l
 and ours was valid when it was asked for; the next request asks again, because nothing positive is remembered.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from sqlalchemy import Connection
 
 from sandroad.problems import AccessDenied, Refusal
 from services.registry.clients import Consent, Identity
@@ -37,15 +39,20 @@ class Inquiry:
     functional_ids: tuple[str, ...] = ()
     persons: Persons = field(default_factory=Persons)
 
+    @property
+    def subject(self) -> str | None:
+        """The person named, as this registry knows it."""
+        return next((self.persons.subjects.get(each) for each in self.functional_ids), None)
+
     def usage(self, now: datetime) -> Usage:
-        """Return what every entry of the usage log says of this inquiry."""
+        """Return what every entry of the usage log says of this inquiry; a field's name has at most 100 characters."""
         caller = self.access.caller
         return Usage(
             at=now,
             registry=self.published.code,
             operation=self.operation,
             reader=Reader(caller.client, caller.user_id, caller.request_id, caller.message_id),
-            fields=self.fields,
+            fields=tuple(name[:100] for name in self.fields),
             agreement=self.access.agreement,
         )
 
@@ -73,9 +80,10 @@ class Release:
         With ``leave_out`` persons without consent are merely without a proof; else they are refused.
         """
         access, ids = inquiry.access, inquiry.functional_ids
-        if access.agreement and not ids:
+        if must_name_persons(access, inquiry.published) and not ids:
             raise PersonNotNamed(
-                f"under {access.agreement} a record is asked for by its person: put functionalId into the query"
+                f"under {access.agreement or access.programme} a record is asked for by its person: "
+                "put functionalId into the query"
             )
         if access.programme:
             own = access.programme.replace("-", "")
@@ -104,22 +112,11 @@ class Release:
 
     def found(self, inquiry: Inquiry, records: Iterable[Record]) -> None:
         """Write down which records the answer rests on, before the answer leaves. Records of no person are nobody's data."""
-        entry = inquiry.usage(datetime.now(UTC))
-        entries = []
-        for record in records:
-            if record.subject is not None:
-                known_as = inquiry.persons.functional_id_of(record.subject)
-                proof = inquiry.persons.proofs.get(known_as or "")
-                entries.append(
-                    replace(
-                        entry,
-                        subject=record.subject,
-                        functional_id=known_as,
-                        record_uuid=record.uuid,
-                        consent_record_id=proof.consent_record_id if proof else None,
-                    )
-                )
-        self._keep(entries)
+        self._keep(list(_looks(inquiry, records)))
+
+    def found_for_change(self, connection: Connection, inquiry: Inquiry, records: Iterable[Record]) -> None:
+        """As ``found``, in the transaction of the change: a condition that finds a person tells something of them."""
+        record_usage(connection, list(_looks(inquiry, records)))
 
     def not_found(self, inquiry: Inquiry, functional_ids: Sequence[str]) -> None:
         """Write down that persons were looked up who have no record here: the answer no is an answer about them."""
@@ -150,7 +147,31 @@ class Release:
                 record_usage(connection, entries)
 
 
-Clock = Callable[[], datetime]
+def _looks(inquiry: Inquiry, records: Iterable[Record]) -> Iterator[Usage]:
+    entry = inquiry.usage(datetime.now(UTC))
+    for record in records:
+        if record.subject is not None:
+            known_as = inquiry.persons.functional_id_of(record.subject)
+            proof = inquiry.persons.proofs.get(known_as or "")
+            yield replace(
+                entry,
+                subject=record.subject,
+                functional_id=known_as,
+                record_uuid=record.uuid,
+                consent_record_id=proof.consent_record_id if proof else None,
+            )
+
+
+def must_name_persons(access: Access, published: Published) -> bool:
+    """Tell whether this right reaches only persons who are named: under an agreement always, for a programme where there are any."""
+    return bool(access.agreement or (access.programme and published.schema.subject))
+
+
+def shown_fields(access: Access, published: Published) -> tuple[str, ...]:
+    """Return the names of the fields that an answer may show under this right."""
+    schema = published.schema
+    names = tuple(schema.fields) if access.is_own else schema.open_fields()
+    return names if access.fields is None else tuple(name for name in names if name in access.fields)
 
 
 def must_read_only_under_agreement(access: Access) -> None:

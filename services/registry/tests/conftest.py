@@ -69,6 +69,12 @@ RIGHTS = (
         "fields": ["firstName", "lastName", "birthDate", "alive", "hectares", "household"],
     },
     {"subject": "GOV/STATISTICS/OFFICE", "service": "GOV/CIVIL/REGISTRY/registry", "allow": ["GET /data/population/*"]},
+    {
+        "subject": "GOV/HEALTH/MCTS",
+        "service": "GOV/CIVIL/REGISTRY/registry",
+        "allow": ["* /data/population/**"],
+        "programme": "PC-01",
+    },
     {"subject": "GOV/CIVIL/DESK", "service": "GOV/CIVIL/REGISTRY/registry", "allow": ["* /data/**"]},
     {
         "subject": "GOV/WELFARE/CASH-TRANSFER",

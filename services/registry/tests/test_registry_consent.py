@@ -5,6 +5,7 @@ import requests
 
 WELFARE = "SANDBOX/GOV/WELFARE/CASH-TRANSFER"
 STATISTICS = "SANDBOX/GOV/STATISTICS/OFFICE"
+DESK = "SANDBOX/GOV/CIVIL/DESK"
 AMINA, BORIS, CHIPO = "CT01-AMINA2345678ABC", "CT01-BORIS2345678ABC", "CT01-CHIPO2345678ABC"
 NATIONAL_ID = "QZ0000000018"
 
@@ -166,6 +167,57 @@ def test_a_list_and_a_value_by_functional_id_need_consent_too(registry, neighbou
     assert registry.call("GET", value, client=WELFARE).json() == {"value": "Amina"}
     pin = f"/data/population/1/{AMINA}/readValue/pin.json"
     assert problem(registry.call("GET", pin, client=WELFARE)) == (403, "field_not_allowed")
+
+
+@pytest.mark.parametrize("operation", ["update", "updateEntries", "updateOrCreate"])
+def test_a_change_that_looks_for_a_person_is_recorded_as_a_look(registry, operation):
+    body = {"query": {"content": {"firstName": "Amina"}}, "write": {"content": {"district": "North"}}}
+    method = "POST" if operation == "updateOrCreate" else "PUT"
+    assert registry.call(method, f"/data/population/1/{operation}", body, DESK).status_code == 200
+    (look,) = registry.usage(NATIONAL_ID)
+    assert (look["operation"], look["readerInstitutionId"], look["outcome"]) == (
+        operation,
+        "SANDBOX/GOV/CIVIL",
+        "answered",
+    )
+    assert ("lastName" in look["fields"]) == (operation == "updateOrCreate"), "only this one shows the record"
+
+
+def test_a_page_beyond_the_last_is_a_look_too_for_it_tells_how_many_there_are(registry):
+    path = "/data/population/1?query.lastName=Okoro&page=2"
+    assert registry.call("GET", path, client=STATISTICS).json()["count"] == 1
+    assert [each["operation"] for each in registry.usage(NATIONAL_ID)] == ["list"]
+
+
+def test_a_list_that_does_not_show_the_person_named_is_an_answer_about_them(registry, neighbours):
+    neighbours.opted_in[AMINA] = "CR-1"
+    path = f"/data/population/1?query.functionalId={AMINA}&query.firstName=Zoe"
+    assert registry.call("GET", path, client=WELFARE).json()["count"] == 0
+    assert [(each["operation"], each["consentRecordId"]) for each in registry.usage(AMINA)] == [("list", "CR-1")]
+
+
+def test_a_right_for_a_programme_reaches_only_persons_named_by_that_programme(registry):
+    by_name = {"query": {"content": {"lastName": "Okoro"}}}
+    change = {"query": {"content": {"functionalId": AMINA}}, "write": {"content": {"district": "East"}}}
+    for method, path, body, refusal in [
+        ("GET", "/data/population/1?query.lastName=Okoro", None, "person_not_named"),
+        ("POST", "/data/population/1/read", by_name, "person_not_named"),
+        ("POST", "/data/population/1/exists", by_name, "person_not_named"),
+        ("POST", "/data/population/1/readEntries", {"query": {"keys": ["P-1"]}}, "person_not_named"),
+        ("GET", "/data/population/1/P-1/readValue/firstName.json", None, "person_not_named"),
+        ("PUT", "/data/population/1/updateEntries", {**by_name, "write": change["write"]}, "person_not_named"),
+        ("PUT", "/data/population/1/update", change, "functional_id_foreign"),
+    ]:
+        answer = registry.call(method, path, body, "SANDBOX/GOV/HEALTH/MCTS")
+        assert problem(answer)[1] == refusal, (path, answer.text)
+    assert registry.export()[0]["district"] == "North"
+
+
+def test_the_names_of_a_refused_question_are_not_kept_at_any_length(registry, neighbours):
+    neighbours.opted_in[AMINA] = "CR-1"
+    registry.exists({"functionalId": AMINA, "x" * 100_000: 1})
+    (attempt,) = registry.usage(AMINA)
+    assert max(len(name) for name in attempt["fields"]) <= 100
 
 
 def test_another_member_without_an_agreement_still_sees_no_secret_and_no_national_id(registry):
