@@ -39,7 +39,7 @@ SECRETS = {
     "a token of a forge": r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,})\b",
     "a bearer token": r"Bearer [A-Za-z0-9_-]{30,}",
 }
-MACHINE = r"(?<![\w/.$}\"-])/(?:work|root|Users)/[\w.-]+"
+MACHINE = r"(?<![\w/.$}-])(?<!\w\")/(?:work|root|Users)/[\w.-]+"
 
 
 def tracked() -> list[Path]:
