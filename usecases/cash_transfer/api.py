@@ -15,9 +15,10 @@ from usecases.cash_transfer.operations.payment import Payment
 from usecases.cash_transfer.operations.reconciliation import Reconciliation
 from usecases.cash_transfer.operations.registration import Registration
 from usecases.cash_transfer.operations.verification import Verification
-from usecases.cash_transfer.sessions import acting, officer, session_token
+from usecases.cash_transfer.sessions import acting, officer, session_token, without_active_content
 
 api = Blueprint("api", __name__, url_prefix="/api")
+api.after_request(without_active_content)
 SHOWN = 2_000
 
 

@@ -1,5 +1,7 @@
 """Wiring of the ministry's app, and nothing else."""
 
+from datetime import timedelta
+
 from flask import Flask
 from sqlalchemy import MetaData
 
@@ -29,6 +31,8 @@ from usecases.cash_transfer.programme import read_programme
 from usecases.cash_transfer.relying_party import RelyingParty, own_key, own_secret
 from usecases.cash_transfer.routes import callback_routes
 from usecases.cash_transfer.store import SCHEMA_VERSION, Store, metadata
+
+WORKING_DAY = timedelta(hours=8)
 
 
 def create_app(config: Config) -> Flask:
@@ -86,7 +90,11 @@ def create_app(config: Config) -> Flask:
     )
     app.secret_key = secret
     app.config.update(
-        SESSION_COOKIE_NAME=f"{config.name}-session", SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax"
+        SESSION_COOKIE_NAME=f"{config.name}-session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=config.public_url.startswith("https://"),
+        PERMANENT_SESSION_LIFETIME=WORKING_DAY,  # what a signed cookie is worth, counted from when it was made
     )
     return app
 

@@ -12,10 +12,11 @@ from usecases.cash_transfer.office import Office
 from usecases.cash_transfer.operations.registration import Registration as RegistrationStep
 from usecases.cash_transfer.refusals import LoginFailed, LoginNotSetUp, ProviderRefused, ProviderUnavailable
 from usecases.cash_transfer.relying_party import Registration, RelyingParty
-from usecases.cash_transfer.sessions import begin_login, sign_in, sign_out, take_pending
+from usecases.cash_transfer.sessions import begin_login, sign_in, sign_out, take_pending, without_active_content
 from usecases.cash_transfer.store.relying_party import registration
 
 citizens = Blueprint("citizens", __name__)
+citizens.after_request(without_active_content)
 
 
 @citizens.get("/login")
@@ -70,7 +71,7 @@ def come_back() -> Any:
 def consent_return() -> Any:
     """The citizen comes back from the consent page; the registry is asked at once, and decides for itself."""
     kept = session.pop("consent", None)
-    if not isinstance(kept, dict) or not secrets.compare_digest(request.args.get("state", ""), kept["state"]):
+    if not isinstance(kept, dict) or not _is_same(request.args.get("state", ""), kept["state"]):
         raise LoginFailed("this answer does not belong to a question asked in this browser; please open the link again")
     number = kept["application"]
     agreed = request.args.get("result") == "granted"
@@ -82,6 +83,10 @@ def consent_return() -> Any:
         except (ProviderRefused, ProviderUnavailable) as refusal:
             shown = refusal.detail
     return render_template("citizen.html", application=application, programme=resource(Office).programme, refusal=shown)
+
+
+def _is_same(given: str, kept: str) -> bool:
+    return secrets.compare_digest(given.encode(), kept.encode())
 
 
 def _consent_page(number: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 
 from sandroad.problems import Refusal
 from sandroad.web import resource, running
@@ -15,9 +15,10 @@ from usecases.cash_transfer.operations.reconciliation import Reconciliation
 from usecases.cash_transfer.operations.registration import Registration
 from usecases.cash_transfer.operations.verification import Verification
 from usecases.cash_transfer.refusals import NotLoggedIn
-from usecases.cash_transfer.sessions import acting, officer, session_token
+from usecases.cash_transfer.sessions import acting, officer, session_token, without_active_content
 
 pages = Blueprint("pages", __name__, template_folder="templates")
+pages.after_request(without_active_content)
 Step = tuple[tuple[str, ...], Callable[[str, str], Any]]
 
 CASE_STEPS: Mapping[str, Step] = {
@@ -34,18 +35,6 @@ BATCH_STEPS: Mapping[str, Step] = {
         lambda batch, who: resource(Reconciliation).ask_again(batch, f"{resource(Office).now():%Y%m%d%H%M%S}"),
     ),
 }
-
-
-@pages.after_request
-def without_active_content(response: Response) -> Response:
-    """Nothing on these screens runs, is framed by others or kept in caches."""
-    response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    )
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "same-origin"
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 @pages.errorhandler(Refusal)

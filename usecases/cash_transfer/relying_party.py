@@ -80,20 +80,20 @@ class RelyingParty:
 
     def finish(self, registration: Registration, pending: Pending, answer: Mapping[str, str]) -> dict[str, Any]:
         """Return userinfo's claims for the code that the browser brought back; raise ``LoginFailed``."""
-        if not secrets.compare_digest(answer.get("state", ""), pending.state):
+        if not secrets.compare_digest(answer.get("state", "").encode(), pending.state.encode()):
             raise LoginFailed("this login was not begun in this browser; please begin again")
-        if answer.get("error"):
-            raise LoginFailed(f"identity answered {answer['error'][:60]}: {answer.get('error_description', '')[:200]}")
         # RFC 9207: without this check an answer of another provider could be mixed in.
         if answer.get("iss") not in (None, registration.issuer):
             raise LoginFailed("the answer comes from another identity provider")
+        if answer.get("error"):
+            raise LoginFailed(f"identity answered {answer['error'][:60]}: {answer.get('error_description', '')[:200]}")
         tokens = self._token(registration, pending, answer.get("code", ""))
         identity = self._verified(registration, tokens.get("id_token", ""), "ID token")
         if identity.get("nonce") != pending.nonce or identity.get("exp", 0) < time.time() - LEEWAY:
             raise LoginFailed("the ID token does not belong to this login")
         claims = self._userinfo(registration, tokens.get("access_token", ""))
         # OpenID Connect Core 5.3.2: otherwise another person's userinfo could be slipped in.
-        if claims.get("sub") != identity.get("sub"):
+        if not identity.get("sub") or claims.get("sub") != identity["sub"]:
             raise LoginFailed("userinfo is about somebody else than the ID token")
         return claims
 
@@ -172,7 +172,7 @@ class RelyingParty:
 
     def _back(self, registration: Registration, address: str) -> str:
         issuer = registration.issuer.rstrip("/")
-        if self._back_channel and address.startswith(issuer):
+        if self._back_channel and address.startswith(issuer + "/"):
             return self._back_channel + address.removeprefix(issuer)
         return address
 

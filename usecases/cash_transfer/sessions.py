@@ -5,7 +5,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import request, session
+from flask import Response, request, session
 
 from sandroad.web import resource
 from usecases.cash_transfer.office import Office
@@ -83,3 +83,14 @@ def session_token() -> str:
 def sign_out() -> None:
     """Forget who sits here."""
     session.clear()
+
+
+def without_active_content(response: Response) -> Response:
+    """Nothing in what people are shown runs, is framed by others or kept in caches."""
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,10 +1,17 @@
 """Who gets in: nobody without a login, no request without the session's token, no control without the steward's."""
 
 import stat
+import time
+from dataclasses import replace
+from datetime import timedelta
+from unittest import mock
 
 import pytest
 import requests
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import TimestampSigner
 
+from usecases.cash_transfer.app import create_app
 from usecases.cash_transfer.relying_party import own_key
 
 
@@ -19,6 +26,45 @@ def test_a_forged_cookie_is_worth_nothing(app):
         "cash-transfer-session": "eyJvZmZpY2VyIjp7ImVtYWlsIjoicmVnaXN0cmFyQHdlbGZhcmUucXouZXhhbXBsZSJ9fQ.aaaaaa.bbbb"
     }
     assert requests.get(f"{app.url}/api/session", cookies=cookie, timeout=20).status_code == 401
+
+
+def signed_cookie(app, content, age=timedelta(0)):
+    """Return the cookie that the app would have made of ``content`` that long ago."""
+    flask_app = create_app(app.config)
+    signing = SecureCookieSessionInterface().get_signing_serializer(flask_app)
+    assert signing is not None
+    with mock.patch.object(TimestampSigner, "get_timestamp", lambda _: int(time.time() - age.total_seconds())):
+        return {flask_app.config["SESSION_COOKIE_NAME"]: signing.dumps(content)}
+
+
+@pytest.mark.parametrize(("hours", "status"), [(7, 200), (9, 401)])
+def test_a_session_lasts_a_working_day_and_a_stolen_cookie_no_longer(app, hours, status):
+    content = {"officer": {"email": "registrar@welfare.qz.example", "name": "R"}, "token": "t"}
+    cookies = signed_cookie(app, content, timedelta(hours=hours))
+    assert requests.get(f"{app.url}/api/session", cookies=cookies, timeout=20).status_code == status
+
+
+@pytest.mark.parametrize(("public_url", "secure"), [("https://grants.example", True), ("http://127.0.0.1:1", False)])
+def test_the_cookie_travels_only_over_https_where_the_app_is_reached_by_it(app, public_url, secure):
+    behind = create_app(replace(app.config, public_url=public_url))
+    assert behind.config["SESSION_COOKIE_SECURE"] is secure
+
+
+@pytest.mark.parametrize("path", ["/consent-return?state=\u00e9", "/oidc/callback?code=x&state=\u00e9"])
+def test_an_answer_with_a_strange_state_is_refused_and_no_fault(app, path):
+    app.steward("PUT", "/oidc-client", json={"clientId": "ct", "issuer": "http://id"})
+    pending = {"state": "s", "nonce": "n", "verifier": "v", "purpose": "officer", "application": ""}
+    cookies = signed_cookie(app, {"pending": pending, "consent": {"state": "s", "application": "A"}})
+    answer = requests.get(app.url + path, cookies=cookies, timeout=20)
+    assert (answer.status_code, answer.json()["code"]) == (401, "login_failed")
+
+
+@pytest.mark.parametrize("path", ["/", "/citizen/start/AAAAAAAAAAAAAAAA", "/consent-return", "/api/applications"])
+def test_nothing_about_people_is_framed_run_or_kept_in_a_cache(app, path):
+    headers = requests.get(app.url + path, timeout=20).headers
+    assert headers.get("Cache-Control") == "no-store"
+    assert "frame-ancestors 'none'" in headers.get("Content-Security-Policy", "")
+    assert headers.get("X-Content-Type-Options") == "nosniff"
 
 
 @pytest.mark.parametrize("path", ["/-/oidc-client", "/-/import", "/-/trace", "/-/export/beneficiaries", "/-/outbox"])
