@@ -32,7 +32,7 @@ def create_app(config: Config, *, clock: BusinessClock | None = None) -> Flask:
     clock = clock or BusinessClock(database)
     outbox = Outbox(
         database, outgoing, CallingBack(config.gateway_url, config.client), workers=6, longest_wait=5.0,
-        give_up_after=GIVE_UP_AFTER,
+        give_up_after=GIVE_UP_AFTER, forgotten=["poll"],
     )  # fmt: skip
     database.create(metadata, SCHEMA_VERSION)
     database.create(outgoing, SCHEMA_VERSION)

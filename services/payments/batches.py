@@ -40,14 +40,15 @@ Row = Mapping[Any, Any]
 class Order:
     """What a source hands over: ``source_id`` names the batch (BatchID, X-CorrelationID), ``request_id`` is echoed.
 
-    ``keeps_name``: the source goes on calling the batch by its ``source_id`` (version 1.0), and not by ours (3.0).
+    ``programme`` is the one that the source has named, if any. ``keeps_name``: the source goes on calling the batch by its
+    ``source_id`` (version 1.0), and not by ours (3.0).
     """
 
     client: str
     source_id: str
     request_id: str
     callback: str
-    programme: Programme
+    programme: str | None
     instructions: Sequence[Instruction]
     keeps_name: bool = False
 
@@ -66,20 +67,25 @@ class Batches:
         self._largest = largest
 
     def accept(self, connection: Connection, order: Order) -> str:
-        """Accept a batch in the caller's transaction; return its id, the first one if the batch came before."""
+        """Accept a batch in the caller's transaction; return the id that its source knows it by.
+
+        A batch that came before has its first answer, even if its programme has been moved since: a refusal would say that
+        nothing is paid.
+        """
         content = digest([[i.id, i.payee, i.amount, i.currency, i.narration] for i in order.instructions])
         known = connection.execute(
-            select(batches.c.id, batches.c.content).where(
+            select(batches.c.public_id, batches.c.content).where(
                 batches.c.client == order.client, batches.c.source_id == order.source_id
             )
         ).first()
         if known is not None:
             if known.content != content:
                 raise BatchDiffers(f"batch {order.source_id} came before with another content")
-            return known.id
+            return known.public_id
+        programme = self._wiring.programme_of(order.client, order.programme)
         check_instructions(order.instructions, self._currency)
         self._refuse_paid_before(connection, order)
-        return self._write(connection, order, content)
+        return self._write(connection, order, programme, content)
 
     def summary(self, client: str, batch: str) -> dict[str, Any]:
         """Return the counters of a batch of ``client``."""
@@ -190,21 +196,21 @@ class Batches:
             if seen is not None:
                 raise InstructionPaidBefore(f"instruction {seen} came before in another batch; nothing was accepted")
 
-    def _write(self, connection: Connection, order: Order, content: str) -> str:
+    def _write(self, connection: Connection, order: Order, programme: Programme, content: str) -> str:
         batch, now = uuid.uuid4().hex, self._clock().isoformat()
+        public = order.source_id if order.keeps_name else batch
         rows = self._rows(connection, order, batch, now)
         funded = sum(row["amount"] for row in rows if row["sub_batch"])
-        account = order.programme.account
         connection.execute(
             insert(batches).values(
                 id=batch,
                 client=order.client,
                 source_id=order.source_id,
-                public_id=order.source_id if order.keeps_name else batch,
+                public_id=public,
                 request_id=order.request_id,
                 content=content,
-                programme=order.programme.code,
-                funding_account=str(account),
+                programme=programme.code,
+                funding_account=str(programme.account),
                 currency=self._currency,
                 callback=order.callback,
                 state="authorising" if funded else "closed",
@@ -219,10 +225,10 @@ class Batches:
         connection.execute(insert(instructions), rows)
         if not funded:
             self.tell(connection, batch)
-            return batch
+            return public
         self._write_sub_batches(connection, batch, rows)
-        self._ask_for_funds(connection, batch, order.programme, funded)
-        return batch
+        self._ask_for_funds(connection, batch, programme, funded)
+        return public
 
     def _rows(self, connection: Connection, order: Order, batch: str, now: str) -> list[dict[str, Any]]:
         """Return the instructions' rows, each with its sub-batch or the reason why it has none."""

@@ -15,7 +15,8 @@ class Config(AppConfig):
     ``service`` is the code under which the own gateway offers this block. ``callback_allow_list``: beginnings of absolute
     callback addresses (ending in a slash) that may be called past the gateway; none by default. ``poll_after``: seconds
     without news after which an institution is asked for results. ``validation_patience``: seconds after which silent
-    institutions count as unreachable.
+    institutions count as unreachable. ``longest_call``: seconds after which a call that was refused or lost can no longer arrive
+    from a queue on its way (the gateways' deadline and some grace); only then does "it never came" mean never.
     """
 
     paying_bank: str = "HARBOUR-BANK"
@@ -25,6 +26,7 @@ class Config(AppConfig):
     callback_allow_list: tuple[str, ...] = ()
     poll_after: float = 30.0
     watch_every: float = 2.0
+    longest_call: float = 90.0
     validation_patience: float = 20.0
     largest_sub_batch: int = 500
 

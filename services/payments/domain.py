@@ -5,12 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sandroad.money import Money, NotMoney
-from sandroad.problems import InvalidRequest, Refusal
+from sandroad.problems import Error, InvalidRequest, Refusal
 
 SUSPENSE = "suspense"
 VOUCHER = "02"
+LARGEST_TOTAL = 10**15 - 1  # minor units: what the paying bank's contract can write
 MODALITIES = frozenset({"00", "01", "02", "03", "04"})
 ADDRESS = re.compile(r"([A-Z][A-Z0-9]{1,10}):(\+?[A-Za-z0-9-]{1,19})")
+
+
+class AnswerUnusable(Error):
+    """An institution's answer is not what its contract says; the call is made again."""
 
 
 class NoProgramme(Refusal):
@@ -161,10 +166,13 @@ def number(units: int, currency: str) -> float:
 
 
 def check_instructions(instructions: Sequence[Instruction], currency: str) -> None:
-    """Raise a refusal unless ids differ and all are in ``currency``."""
+    """Raise a refusal unless ids differ, all are in ``currency`` and the sum can be paid at once."""
     for position, each in enumerate(instructions):
         if each.currency != currency:
             raise WrongCurrency(f"instruction {position} is in {each.currency}, the programme's account in {currency}")
+    if sum(each.amount for each in instructions) > LARGEST_TOTAL:
+        most = Money.from_minor(LARGEST_TOTAL, currency).amount
+        raise NotAnAmount(f"the batch amounts to more than {most} {currency}; split it")
     if twice := repeated(each.id for each in instructions):
         raise DuplicateInstruction(f"instruction {twice} stands twice in the batch; nothing of it is processed")
 

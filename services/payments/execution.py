@@ -17,22 +17,18 @@ from sandroad.clock import Clock
 from sandroad.gateway_client import Reply
 from sandroad.money import Money
 from sandroad.outbox import Entry, Outbox
-from sandroad.problems import AccessDenied, Error
+from sandroad.problems import AccessDenied
 from sandroad.storage import Database
 from services.payments import ledger
 from services.payments.batches import Batches, batch_row
 from services.payments.config import Config
-from services.payments.domain import ResultContradicts, UnknownInstruction, UnknownSubBatch
+from services.payments.domain import AnswerUnusable, ResultContradicts, UnknownInstruction, UnknownSubBatch
 from services.payments.tables import batches, instructions, sub_batches
 from services.payments.wiring import Wiring
 
 log = logging.getLogger(__name__)
 Row = Mapping[Any, Any]
 FINAL = ("completed", "failed")
-
-
-class AnswerUnusable(Error):
-    """An institution's answer is not what its contract says; the call is made again."""
 
 
 class Execution:
@@ -153,17 +149,20 @@ class Execution:
                 raise UnknownSubBatch(f"no sub-batch {sub_batch[:60]} of batch {batch[:50]} was sent")
             if row["client"] != client:
                 raise AccessDenied("only the institution that a sub-batch was sent to tells its results")
-            self._apply(connection, row, results)
+            self._apply(connection, row, results, strictly=True)
 
     def polled(self, connection: Connection, entry: Entry, reply: Reply) -> None:
-        """The institution was asked and has told the results so far."""
+        """The institution was asked and has told the results so far.
+
+        A result that contradicts a final one is logged and left out, or it would hold up the sub-batch's other payees.
+        """
         answer = reply.json()
         row = self._row_of_poll(connection, entry)
         if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
             raise AnswerUnusable(f"the answer about sub-batch {row['id']} has no results")
         if row["state"] == "refused":
             self._mark(connection, row["id"], "refused", "taken")
-        self._apply(connection, row, answer["results"])
+        self._apply(connection, row, answer["results"], strictly=False)
 
     def poll_refused(self, connection: Connection, entry: Entry, reply: Reply) -> None:
         """Asked for results, the institution refused. If it never got a sub-batch that it also refused, that one failed."""
@@ -179,9 +178,11 @@ class Execution:
         sub_batch = entry.target.rpartition("/")[2]
         return connection.execute(select(sub_batches).where(sub_batches.c.id == sub_batch)).mappings().one()
 
-    def _apply(self, connection: Connection, sub_batch: Row, results: Sequence[Mapping[str, Any]]) -> None:
+    def _apply(
+        self, connection: Connection, sub_batch: Row, results: Sequence[Mapping[str, Any]], *, strictly: bool
+    ) -> None:
         """Apply final results to the instructions that are still ongoing; what is known already changes nothing."""
-        completed, failed = self._news(connection, sub_batch, results)
+        completed, failed = self._news(connection, sub_batch, results, strictly)
         now = self._clock().isoformat()
         mine = instructions.c.sub_batch == sub_batch["id"]
         if completed:
@@ -202,31 +203,35 @@ class Execution:
             self._progress(connection, sub_batch["batch"])
 
     def _news(
-        self, connection: Connection, sub_batch: Row, results: Sequence[Mapping[str, Any]]
+        self, connection: Connection, sub_batch: Row, results: Sequence[Mapping[str, Any]], strictly: bool
     ) -> tuple[list[str], dict[str, list[str]]]:
-        """Return (newly completed ids, reason → newly failed ids)."""
+        """Return (newly completed ids, reason → newly failed ids); ``strictly`` refuses all if one result is impossible."""
         found = connection.execute(
             select(instructions.c.instruction_id, instructions.c.state).where(
                 instructions.c.sub_batch == sub_batch["id"]
             )
         )
         states = {row.instruction_id: row.state for row in found}
-        said: dict[str, str] = {}
-        failed: dict[str, list[str]] = defaultdict(list)
+        said: dict[str, tuple[str, str]] = {}
+        doubtful: set[str] = set()
         for each in results:
             id, status = str(each.get("instructionID")), str(each.get("status"))
-            if id not in states:
+            if id not in states and strictly:
                 raise UnknownInstruction(f"instruction {id[:16]} is not in sub-batch {sub_batch['id']}")
-            if status not in FINAL:
+            if id not in states or status not in FINAL:
                 continue
-            if (states[id] in FINAL and states[id] != status) or said.get(id, status) != status:
+            before = said.setdefault(id, (status, str(each.get("failureReason") or "failed")[:100]))[0]
+            if before != status or (states[id] in FINAL and states[id] != status):
                 log.error("sub-batch %s: %s is %s here, and now reported %s", sub_batch["id"], id, states[id], status)
-                raise ResultContradicts(f"instruction {id} has the final result {said.get(id, states[id])} already")
-            if states[id] == "ongoing" and id not in said and status == "failed":
-                failed[str(each.get("failureReason") or "failed")[:100]].append(id)
-            said[id] = status
-        completed = [id for id, status in said.items() if status == "completed" and states[id] == "ongoing"]
-        return completed, failed
+                if strictly:
+                    raise ResultContradicts(f"instruction {id} has the other final result already")
+                doubtful.add(id)
+        new = {id: told for id, told in said.items() if states[id] == "ongoing" and id not in doubtful}
+        failed: dict[str, list[str]] = defaultdict(list)
+        for id, (status, reason) in new.items():
+            if status == "failed":
+                failed[reason].append(id)
+        return [id for id, (status, _) in new.items() if status == "completed"], failed
 
     # The end of a batch
 

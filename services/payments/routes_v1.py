@@ -16,7 +16,6 @@ from services.payments.domain import Beneficiary, FailedCase, Instruction, check
 from services.payments.mapper import Mapper
 from services.payments.requests import Answer, digest, first_answer, keep_answer
 from services.payments.validations import Validations
-from services.payments.wiring import Wiring
 
 # These say that the call never reached payments as such; GovStack's codes would hide that.
 KEEP_THEIR_STATUS = frozenset({"caller_unknown", "body_too_large", "unsupported_media_type", "internal_fault"})
@@ -69,8 +68,8 @@ def make_routes_v1(contract: Contract, config: Config) -> Routes:
     def bulk_payment() -> Any:
         asked, client = body(), caller().client
         content, wanted = digest(asked), _instructions(asked["CreditInstructions"])
-        programme = resource(Wiring).programme_of(client, parameters().get("X-Program-Id"))
-        order = Order(client, asked["BatchID"], asked["RequestID"], callback(), programme, wanted, keeps_name=True)
+        named = parameters().get("X-Program-Id")
+        order = Order(client, asked["BatchID"], asked["RequestID"], callback(), named, wanted, keeps_name=True)
         with resource(Database).begin() as connection:
             answered = first_answer(connection, client, "bulk", asked["RequestID"], content)
             if answered is None:

@@ -16,7 +16,6 @@ from services.payments.domain import Beneficiary, FailedCase, Instruction, check
 from services.payments.execution import Execution
 from services.payments.mapper import Mapper
 from services.payments.requests import Answer, digest
-from services.payments.wiring import Wiring
 
 PAYEE_NAMES = (
     "requestID", "sourceBBID", "beneficiaries", "payeeIdentity", "paymentModality", "financialAddress",
@@ -61,9 +60,9 @@ def make_routes_v3(contract: Contract, config: Config) -> Routes:
     def hand_over_batch() -> Any:
         client, name = caller().client, parameters()["X-CorrelationID"]
         to, wanted = callback(required=True), _instructions(body())
-        programme = resource(Wiring).programme_of(client, parameters().get("X-Program-Id"))
+        order = Order(client, name, name, to, parameters().get("X-Program-Id"), wanted)
         with resource(Database).begin() as connection:
-            batch = resource(Batches).accept(connection, Order(client, name, name, to, programme, wanted))
+            batch = resource(Batches).accept(connection, order)
         return {"batchId": batch}, 202
 
     @routes.operation("batchDetail")

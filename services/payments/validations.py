@@ -14,9 +14,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from sandroad.gateway_client import Reply
 from sandroad.outbox import Entry, Outbox
-from sandroad.problems import Error
 from sandroad.storage import Database
-from services.payments.domain import Instruction, UnknownValidation
+from services.payments.domain import AnswerUnusable, Instruction, UnknownValidation
 from services.payments.mapper import look_up, why_not_payable
 from services.payments.tables import validation_failures, validation_parts, validations
 from services.payments.wiring import Wiring
@@ -24,10 +23,6 @@ from services.payments.wiring import Wiring
 VALIDATED_AT_ONCE = 500
 Row = Mapping[Any, Any]
 Failure = tuple[int, str, str]  # position, instruction id, reason
-
-
-class AnswerUnusable(Error):
-    """An institution's answer is not what its contract says; the call is made again."""
 
 
 class Validations:

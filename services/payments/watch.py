@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
+from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 
 from sandroad.outbox import Outbox
 from sandroad.storage import Database
@@ -52,9 +53,18 @@ class Watch:
             except Exception:
                 log.exception("the watch could not look; it looks again")
 
+    def _limits(self) -> tuple[float, float]:
+        """Return since when silence is long, and since when nothing that was sent before can arrive any more."""
+        now, patience = time.time(), self._config.poll_after
+        return now - patience, now - max(patience, self._config.longest_call)
+
     def _ask_for_results(self) -> None:
-        limit = time.time() - self._config.poll_after
-        silent = select(sub_batches).where(sub_batches.c.state.in_(("taken", "refused")), sub_batches.c.heard < limit)
+        table, (limit, later) = self._outbox.table, self._limits()
+        # While a question waits for the institution, another one would only stand behind it.
+        asked = select(table.c.id).where(table.c.key == "poll-" + sub_batches.c.id, table.c.state == "waiting").exists()
+        taken = and_(sub_batches.c.state == "taken", sub_batches.c.heard < limit)
+        refused = and_(sub_batches.c.state == "refused", sub_batches.c.heard < later)
+        silent = select(sub_batches).where(or_(taken, refused), ~asked)
         with self._database.read() as connection:
             if connection.execute(silent.limit(1)).first() is None:
                 return
@@ -74,12 +84,15 @@ class Watch:
 
     def _ask_the_paying_bank(self) -> None:
         """Batches that wait for the bank without a waiting call: the call was refused or given up."""
-        table, limit = self._outbox.table, time.time() - self._config.poll_after
-        key = "funds-" + batches.c.id
-        busy = (
-            select(table.c.id).where(table.c.key == key, or_(table.c.state == "waiting", table.c.due > limit)).exists()
-        )
-        forgotten = select(batches).where(batches.c.state.in_(("authorising", "returning")), ~busy)
+        table, (limit, later) = self._outbox.table, self._limits()
+
+        def idle_since(moment: float) -> Any:
+            busy = or_(table.c.state == "waiting", table.c.due > moment)
+            return ~select(table.c.id).where(table.c.key == "funds-" + batches.c.id, busy).exists()
+
+        undecided = and_(batches.c.state == "authorising", idle_since(later))
+        unreturned = and_(batches.c.state == "returning", idle_since(limit))
+        forgotten = select(batches).where(or_(undecided, unreturned))
         with self._database.read() as connection:
             if connection.execute(select(func.count()).select_from(forgotten.subquery())).scalar_one() == 0:
                 return

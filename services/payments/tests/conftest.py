@@ -91,6 +91,7 @@ class Network:
             },
             "watch_every": 0.1,
             "poll_after": 0.5,
+            "longest_call": 0.5,
         }
         return config_for_tests(PaymentsConfig, self.folder, **{**values, **settings})
 

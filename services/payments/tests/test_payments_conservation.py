@@ -82,6 +82,7 @@ class Money(RuleBasedStateMachine):
             "institutions": {code: f"SANDBOX/COM/{member}/ACCOUNTS/accounts" for code, member in MEMBERS.items()},
             "programmes": {SOURCE: {"programme": "CT-01", "funding_account": "HARBOUR:0000000001"}},
             "poll_after": 0.0,
+            "longest_call": 0.0,
             "largest_sub_batch": 2,
         }
         self.config = config_for_tests(PaymentsConfig, self.folder, **values)

@@ -1,9 +1,19 @@
 """When institutions, gateways and replies fail: nothing is lost, nothing is doubled."""
 
+import json
 import threading
 from collections import Counter
 from decimal import Decimal
 from typing import Any
+
+import requests
+from sqlalchemy import func, select, update
+
+from sandroad.storage import Database
+from sandroad.web import running
+from services.fsp.tables import credits
+from services.payments.tables import sub_batches
+from services.payments.watch import Watch
 
 
 def test_a_late_success_is_paid_once_though_it_is_told_twice(network: Any) -> None:
@@ -142,3 +152,101 @@ def test_a_closed_account_fails_is_mended_and_is_paid_in_a_new_batch(network: An
     network.pay("BATCH2", [1])
     assert network.settled("BATCH2")["completed"] == 1
     assert network.conserved()["credited"] == Decimal(10)
+
+
+def test_an_institution_that_is_down_for_long_has_one_question_waiting(network: Any) -> None:
+    """Asking again and again while nothing gets through would fill the outbox for as long as the institution is away."""
+    network.fund()
+    network.people(3, codes=("KITE",))
+    deaf = threading.Event()
+    deaf.set()
+    network.relay.trouble = lambda method, path: (
+        "unreachable" if deaf.is_set() and ("/callbacks/sub-batches/" in path or method == "GET") else None
+    )
+    network.pay("BATCH1", [1, 2, 3])
+    outbox = running(network.app).outbox
+    assert outbox is not None
+    polls = select(func.count()).select_from(outbox.table).where(outbox.table.c.kind == "poll")
+    watch, database = running(network.app).resources[Watch], running(network.app).resources[Database]
+    looked = threading.Event()
+    for _ in range(200):
+        with database.begin() as connection:
+            connection.execute(update(sub_batches).values(heard=0.0))
+        watch.look()
+        looked.wait(0.01)
+    with database.read() as connection:
+        assert connection.execute(polls).scalar_one() == 1
+    deaf.clear()
+    assert network.settled("BATCH1")["completed"] == 3
+
+
+def test_a_repeated_order_has_its_first_answer_though_the_programme_has_moved(network: Any) -> None:
+    """A refusal here would make the source believe that nothing is paid, and pay again under other ids."""
+    network.fund()
+    network.people(1)
+    assert network.pay("BATCH1", [1]).json()["ResponseCode"] == "00"
+    network.steward("PUT", "/-/programmes", json={})
+    assert network.pay("BATCH1", [1]).json()["ResponseCode"] == "00"
+    assert network.pay("BATCH2", [1]).status_code == 400
+    assert network.settled("BATCH1")["completed"] == 1
+
+
+def test_a_contradiction_about_one_payment_does_not_hold_up_the_others(network: Any) -> None:
+    """An institution that takes back one final result is a matter for people; its other payees are paid meanwhile."""
+    network.fund()
+    network.open_accounts(
+        "KITE",
+        {"account": "prompt", "holderName": "P"},
+        {"account": "late", "holderName": "L", "behaviour": "late-success", "behaviourSeconds": 3600},
+    )
+    network.register((1, "KITE:prompt"), (2, "KITE:late"))
+    network.pay("BATCH1", [1, 2])
+    network.sink.wait_for(lambda told: any(body["completed"] == 1 for _, body in told))
+    with Database(network.database("KITE")).begin() as connection:
+        connection.execute(update(credits).where(credits.c.account == "prompt").values(state="failed"))
+    network.fsp_steward("KITE", "PUT", "/-/clock", json={"offset_seconds": 3700})
+    assert network.settled("BATCH1")["completed"] == 2
+
+
+def test_a_refused_call_that_is_still_on_its_way_is_waited_for(make_network: Any) -> None:
+    """The institution knows nothing yet, because the first attempt lies in a queue: failing it now would pay twice."""
+    network = make_network(longest_call=3.0)
+    network.fund()
+    network.people(3, codes=("KITE",))
+    kite = "SANDBOX/COM/KITE-MOBILE/ACCOUNTS/accounts"
+    right = network.relay.services[kite]
+    attempts: list[str] = []
+    delayed: list[Any] = []
+
+    def arrive(path: str) -> None:
+        outbox = running(network.app).outbox
+        assert outbox is not None
+        with running(network.app).resources[Database].read() as connection:
+            sent = connection.execute(select(outbox.table).where(outbox.table.c.kind == "sub-batch")).one()
+        headers = {**json.loads(sent.headers), "X-Road-Client": network.config.client, "X-Sandroad-Gateway": right[1]}
+        delayed.append(requests.post(right[0] + path, data=sent.body, headers=headers, timeout=20))
+
+    def trouble(method: str, path: str) -> str | None:
+        if method == "POST" and "/sub-batches/" in path and "callbacks" not in path:
+            attempts.append(path)
+            network.relay.services[kite] = (right[0], "wrong-secret")
+            if len(attempts) == 1:
+                threading.Timer(1.5, arrive, ["/sub-batches/" + path.rpartition("/")[2]]).start()
+                return "unreachable"
+            return None
+        network.relay.services[kite] = right
+        return "unreachable" if "/callbacks/sub-batches/" in path else None
+
+    network.relay.trouble = trouble
+    network.pay("BATCH1", [1, 2, 3])
+    assert network.settled("BATCH1")["completed"] == 3
+    assert [each.status_code for each in delayed] == [202]
+    assert network.conserved()["credited"] == Decimal(30)
+
+
+def test_a_batch_larger_than_a_bank_can_write_is_refused(network: Any) -> None:
+    network.fund()
+    network.people(1)
+    answer = network.pay("BATCH1", [1] * 20, amount=1_000_000_000_000.0)
+    assert answer.status_code == 400
+    assert "9999999999999.99" in answer.json()["ResponseDescription"]
