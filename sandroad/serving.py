@@ -33,7 +33,7 @@ def serve_until_signal(app: Flask, config: AppConfig) -> None:
     """Serve ``app`` on the configured address until the process is asked to end."""
     server = waitress.create_server(
         app, host=config.host, port=config.port, threads=config.threads, ident=None, clear_untrusted_proxy_headers=True,
-        channel_timeout=120, max_request_body_size=1 << 30, backlog=512,
+        channel_timeout=120, max_request_body_size=1 << 30, backlog=512, asyncore_use_poll=True,
     )  # fmt: skip
     state = running(app)
     state.start()

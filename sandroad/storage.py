@@ -7,6 +7,7 @@ advisory lock per database, which gives the same meaning: writers one after the 
 
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ class StorageError(Error):
     """The database cannot be used as it is: unreachable, or of another version."""
 
 
+OPEN: "weakref.WeakSet[Database]" = weakref.WeakSet()
+"""Every database object of this process that still exists."""
+
+
 class Database:
     """One app's database.
 
@@ -39,6 +44,7 @@ class Database:
         self._writer = threading.Lock()
         self._after_commit: list[Callable[[], None]] = []
         self.engine = self._sqlite(full_sync) if self.is_sqlite else self._postgresql()
+        OPEN.add(self)
 
     def _sqlite(self, full_sync: bool) -> Engine:
         path = make_url(self.url).database

@@ -47,7 +47,7 @@ def config_for_tests(kind: type[C], folder: Path, **changed: Any) -> C:
 @contextlib.contextmanager
 def served(app: Flask, port: int = 0) -> Iterator[str]:
     """Serve ``app`` on loopback with its background work running; yield its base URL."""
-    server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
+    server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8, asyncore_use_poll=True)
     state = running(app)
     state.start()
     thread = threading.Thread(target=server.run, daemon=True)
