@@ -159,26 +159,26 @@ class Configuration:
         body = {"id": individual_id, **_known(individual, INDIVIDUAL_MEMBERS)}
         with self._store.database.begin() as connection:
             if known := self._store.individual(connection, individual_id):
-                if known not in (body, _bound(individual_id)):
+                if known not in (body, _bound(individual_id)) or not self._serves(connection, caller, individual_id):
                     raise IdTaken(f"individual {individual_id[:100]} is here with other values; change it by PUT")
                 self._put_individual(connection, individual_id, body)
                 return body
             self.add_individual(connection, caller.client, body)
         return body
 
-    def read_individual(self, individual_id: str) -> dict[str, Any]:
-        """Return an individual."""
+    def read_individual(self, caller: Caller, individual_id: str) -> dict[str, Any]:
+        """Return an individual; raise ``IndividualUnknown``, also for those whom another organisation serves."""
         with self._store.database.read() as connection:
             found = self._store.individual(connection, individual_id)
-        if found is None:
-            raise IndividualUnknown(f"there is no individual {individual_id[:100]}")
+            if found is None or not self._serves(connection, caller, individual_id):
+                raise IndividualUnknown(f"there is no individual {individual_id[:100]}")
         return found
 
-    def update_individual(self, individual_id: str, individual: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace an individual's values; the id stays."""
+    def update_individual(self, caller: Caller, individual_id: str, individual: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an individual's values; the id stays. Raises as ``read_individual``."""
         body = {"id": individual_id, **_known(individual, INDIVIDUAL_MEMBERS)}
         with self._store.database.begin() as connection:
-            if self._store.individual(connection, individual_id) is None:
+            if not self._serves(connection, caller, individual_id):
                 raise IndividualUnknown(f"there is no individual {individual_id[:100]}")
             self._put_individual(connection, individual_id, body)
         return body
@@ -191,6 +191,11 @@ class Configuration:
             query = query.where(table.c.client == caller.client)
         with self._store.database.read() as connection:
             return [json.loads(body) for body in connection.execute(query).scalars()]
+
+    def _serves(self, connection: Connection, caller: Caller, individual_id: str) -> bool:
+        """Tell whether the caller bound this person, or nobody did: the person was here first, on this block's own page."""
+        client = self._store.client_of(connection, individual_id)
+        return client is not None and (caller.is_local or client in ("", caller.client))
 
     def bind(self, connection: Connection, client: str, individual_id: str) -> None:
         """Add an individual of whom only the functional id is known, unless it is there."""

@@ -124,9 +124,13 @@ class Agreement:
 
     def require_managed_by(self, client: str) -> None:
         """Raise ``NotManagedByCaller`` if the agreement names who may record consent to it and ``client`` is not among them."""
+        if not self.is_managed_by(client):
+            raise NotManagedByCaller(f"consent to {self.id} is recorded by {', '.join(self.body['managedBy'])}")
+
+    def is_managed_by(self, client: str) -> bool:
+        """Tell whether ``client`` may record consent to this agreement; one that names nobody is anybody's."""
         allowed = self.body.get("managedBy", [])
-        if allowed and client.split("/", 1)[-1] not in allowed and client not in allowed:
-            raise NotManagedByCaller(f"consent to {self.id} is recorded by {', '.join(allowed)}")
+        return not allowed or client.split("/", 1)[-1] in allowed or client in allowed
 
 
 @dataclass(frozen=True)

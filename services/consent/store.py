@@ -131,6 +131,11 @@ class ConsentStore:
         body = connection.execute(query).scalar()
         return json.loads(body) if body else None
 
+    def client_of(self, connection: Connection, individual_id: str) -> str | None:
+        """Return the subsystem that bound an individual, empty if the person came by themselves, None if there is none."""
+        query = select(self.individuals.c.client).where(self.individuals.c.id == individual_id)
+        return connection.execute(query).scalar()
+
     def record(self, connection: Connection, record_id: str) -> Record | None:
         """Return a record by its id."""
         return self._first(connection, self.records.c.id == record_id)

@@ -175,6 +175,25 @@ class Verification:
         with self._store.database.read() as connection:
             return self._store.list_records(connection, *conditions, offset=offset, limit=limit)
 
+    def require_managed(self, caller: Caller, agreement_id: str) -> None:
+        """Raise ``NotManagedByCaller`` if others record the answers to an agreement: then they are not the caller's to read."""
+        with self._store.database.read() as connection:
+            agreement = self._configuration.existing(connection, agreement_id)
+        if not caller.is_local:
+            agreement.require_managed_by(caller.client)
+
+    def managed_records(self, caller: Caller, offset: int, limit: int, **equal: str | bool) -> list[Record]:
+        """As ``records``, without those of agreements whose answers others record."""
+        if caller.is_local:
+            return self.records(offset, limit, **equal)
+        columns = self._store.records.c
+        conditions = [columns[name] == value for name, value in equal.items() if value]
+        with self._store.database.read() as connection:
+            agreements = self._store.list_agreements(connection, 0, 10**9, deleted=True)
+            foreign = [each.id for each in agreements if not each.is_managed_by(caller.client)]
+            conditions += [columns.agreement_id.not_in(foreign)] if foreign else []
+            return self._store.list_records(connection, *conditions, offset=offset, limit=limit)
+
     def integrity(self) -> dict[str, Any]:
         """Return what an auditor finds who recomputes every hash, chain link and signature."""
         key = self._keys.signing

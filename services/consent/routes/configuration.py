@@ -96,7 +96,7 @@ def _bind_individuals(routes: Routes) -> None:
     @routes.operation("configIndividualRead")
     def config_read_individual(individual_id: str) -> Any:
         """Read an individual."""
-        return jsonify(individual=resource(Configuration).read_individual(individual_id))
+        return jsonify(individual=resource(Configuration).read_individual(caller(), individual_id))
 
     @routes.operation("configIndividualList")
     def config_list_individuals() -> Any:

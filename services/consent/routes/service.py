@@ -36,12 +36,14 @@ def _bind_individuals(routes: Routes) -> None:
     @routes.operation("serviceIndividualRead")
     def read_individual(individual_id: str) -> Any:
         """Read an individual."""
-        return jsonify(individual=resource(Configuration).read_individual(individual_id))
+        return jsonify(individual=resource(Configuration).read_individual(caller(), individual_id))
 
     @routes.operation("serviceIndividualUpdate")
     def update_individual(individual_id: str) -> Any:
         """Replace an individual's values."""
-        return jsonify(individual=resource(Configuration).update_individual(individual_id, body()["individual"]))
+        return jsonify(
+            individual=resource(Configuration).update_individual(caller(), individual_id, body()["individual"])
+        )
 
     @routes.operation("serviceIndividualList")
     def list_individuals() -> Any:
@@ -71,17 +73,19 @@ def _bind_records(routes: Routes) -> None:
     @routes.operation("serviceIndividualConsentRecordRead")
     def read_record(data_agreement_id: str) -> Any:
         """What did the person answer to this agreement?"""
+        resource(Verification).require_managed(caller(), data_agreement_id)
         return jsonify(consentRecord=_shown(resource(Records).current(data_agreement_id, individual_id())))
 
     @routes.operation("serviceIndividualConsentRecordList")
     def list_records() -> Any:
         """List the person's current records."""
-        return records_answer(is_current=True, individual_id=individual_id())
+        return _managed(is_current=True, individual_id=individual_id())
 
     @routes.operation("serviceIndividualDataAgreementConsentRecordList")
     def list_records_of_agreement(data_agreement_id: str) -> Any:
         """List all records of the person for an agreement, superseded ones too."""
-        return records_answer(agreement_id=data_agreement_id, individual_id=individual_id())
+        resource(Verification).require_managed(caller(), data_agreement_id)
+        return _managed(agreement_id=data_agreement_id, individual_id=individual_id())
 
     @routes.operation("serviceIndividualConsentRecordUpdate")
     def update_record(consent_record_id: str) -> Any:
@@ -186,6 +190,11 @@ def agreements_answer(*, only_active: bool) -> Any:
 def records_answer(**equal: Any) -> Any:
     """Answer with a page of records."""
     return jsonify(consentRecords=_all_shown(resource(Verification).records(*page(), **equal)))
+
+
+def _managed(**equal: Any) -> Any:
+    """Answer with a page of the records that the caller manages."""
+    return jsonify(consentRecords=_all_shown(resource(Verification).managed_records(caller(), *page(), **equal)))
 
 
 def _record_answer(record: Record, revision: Revision) -> Any:

@@ -102,3 +102,16 @@ def test_a_person_is_bound_once_and_listed_to_the_organisation_that_did(block: B
 def test_an_unknown_member_is_ignored_and_not_kept(block: Block) -> None:
     made = block.ok("POST", "/service/individual/", {"individual": {"externalId": AMINA, "nationalId": "QZ0000000001"}})
     assert "nationalId" not in made["individual"]
+
+
+def test_whom_one_organisation_serves_another_neither_sees_nor_changes(block: Block) -> None:
+    stranger = "SANDBOX/GOV/HEALTH/MCTS"
+    block.ok("POST", "/service/individual/", {"individual": {"externalId": AMINA, "externalIdType": "functional-id"}})
+    path, other = (
+        f"/service/individual/{AMINA}/",
+        {"individual": {"externalId": "mine", "externalIdType": "e-mail"}},
+    )
+    assert block.refused("GET", path, client=stranger) == "404 consent_individual_unknown"
+    assert block.refused("PUT", path, other, client=stranger) == "404 consent_individual_unknown"
+    assert block.ok("GET", path)["individual"]["externalId"] == AMINA
+    assert block.ok("GET", path, client="")["individual"]["externalId"] == AMINA, "the member itself"

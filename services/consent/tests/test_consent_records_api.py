@@ -14,6 +14,7 @@ from services.consent.routes import consent_routes
 from services.consent.tests.conftest import AGREEMENT, AMINA, BINTA, CIVIL, DATA_AGREEMENT, WELFARE, Block, attested
 
 RECORDS = "/service/individual/record/consent-record/"
+MANAGED = {**DATA_AGREEMENT, "id": "DA-MANAGED", "managedBy": ["GOV/WELFARE/CASH-TRANSFER"]}
 OF_AGREEMENT = f"/service/individual/record/data-agreement/{AGREEMENT}/"
 
 
@@ -277,3 +278,20 @@ def test_the_export_lists_records_and_agreements(block: Block) -> None:
     assert (row["id"], row["individualId"], row["optIn"], row["state"]) == (record["id"], AMINA, True, "signed")
     answer = block.call("GET", "/-/export/data-agreements", client="")
     assert [json.loads(line)["id"] for line in answer.text.splitlines()] == [AGREEMENT]
+
+
+def test_answers_are_shown_to_those_who_manage_them(block: Block) -> None:
+    stranger = "SANDBOX/GOV/HEALTH/MCTS"
+    assert block.ok("POST", "/config/data-agreement/", {"dataAgreement": MANAGED}, client="")
+    block.ok("POST", RECORDS, attested(block.draft(agreement="DA-MANAGED")))
+    of_person = f"?individualId={AMINA}"
+    one, all_of_it, everything = (
+        f"/service/individual/record/data-agreement/DA-MANAGED/{of_person}",
+        f"/service/individual/record/data-agreement/DA-MANAGED/all/{of_person}",
+        f"{RECORDS}{of_person}",
+    )
+    for path in (one, all_of_it):
+        assert block.refused("GET", path, client=stranger) == "403 consent_not_managed_by_caller"
+        assert block.ok("GET", path) and block.ok("GET", path, client="")
+    assert block.ok("GET", everything, client=stranger)["consentRecords"] == []
+    assert len(block.ok("GET", everything)["consentRecords"]) == 1
