@@ -130,6 +130,7 @@ class Records:
         with self._store.database.begin() as connection:
             record, agreement = self._changeable(connection, client, record_id, individual_id)
             if record.opt_in == opt_in:
+                self._note_repeated(connection, record)
                 return record, self.revision(connection, record)
             if opt_in:
                 agreement.require_open()
@@ -232,9 +233,17 @@ class Records:
         if record.opt_in != opt_in:
             record = on_current_revision(record, agreement) if opt_in else record
             record, _ = self._answer(connection, record, opt_in, individual=record.individual_id)
-        elif signer.key in self._signers(connection, record):
-            return record
+        else:
+            self._note_repeated(connection, record)
+            if signer.key in self._signers(connection, record):
+                return record
         return self._sign(connection, agreement, record, self._waiting(connection, record), signer)[0]
+
+    def _note_repeated(self, connection: Connection, record: Record) -> None:
+        """Note a no that was said before: it makes no revision, but drafts from before it are not what the person wants."""
+        if not record.opt_in:
+            person, now = tomb_of(record.individual_id), stamp(self._clock())
+            self._store.refused_again(connection, record.agreement_id, person, now)
 
     def _answer(
         self, connection: Connection, record: Record, opt_in: bool, *, individual: str = "", other: str = ""
@@ -340,6 +349,8 @@ class Records:
         if made > now + SKEW or made < now - DRAFT_LIVES:
             raise DraftOutdated(f"a draft lives {DRAFT_LIVES.days} days; make a new one")
         last = [self.revision(connection, previous).timestamp] if previous else []
+        if repeated := self._store.last_repeated_refusal(connection, agreement.id, tomb_of(individual_id)):
+            last.append(repeated)
         columns = self._store.records.c
         tombs = select(columns.revision_id).where(
             columns.agreement_id == agreement.id, columns.individual_id.startswith(tomb_of(individual_id))

@@ -65,6 +65,14 @@ class ConsentStore:
             Column("body", Text, nullable=False),
             Column("client", String(200), nullable=False),
         )
+        # A no that is said again changes no record, and still outdates what was drafted before it. By digest: it outlives forgetting.
+        self.repeated_refusals = Table(
+            "repeated_refusals",
+            metadata,
+            Column("agreement_id", String(100), primary_key=True),
+            Column("person", String(64), primary_key=True),
+            Column("at", String(40), nullable=False),
+        )
         self.records = Table(
             "records",
             metadata,
@@ -182,6 +190,19 @@ class ConsentStore:
     def put_record(self, connection: Connection, record: Record) -> None:
         """Write a record's changed values."""
         connection.execute(update(self.records).where(self.records.c.id == record.id).values(**vars(record)))
+
+    def refused_again(self, connection: Connection, agreement_id: str, person: str, at: str) -> None:
+        """Note when somebody, known by a digest, repeated their no."""
+        table = self.repeated_refusals
+        same = (table.c.agreement_id == agreement_id, table.c.person == person)
+        if not connection.execute(update(table).where(*same).values(at=at)).rowcount:
+            connection.execute(insert(table).values(agreement_id=agreement_id, person=person, at=at))
+
+    def last_repeated_refusal(self, connection: Connection, agreement_id: str, person: str) -> str | None:
+        """Return when that was last."""
+        table = self.repeated_refusals
+        query = select(table.c.at).where(table.c.agreement_id == agreement_id, table.c.person == person)
+        return connection.execute(query).scalar()
 
     def was_signed(self, connection: Connection, record_id: str) -> bool:
         """Tell whether a record was ever signed."""

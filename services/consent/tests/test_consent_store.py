@@ -167,3 +167,18 @@ def test_an_auditor_sees_a_changed_snapshot_a_removed_row_and_a_forged_signature
     with parts.database.begin() as connection:
         connection.execute(revisions.delete().where(revisions.c.id == position.id))
     assert any("chain breaks" in each for each in parts.verification.integrity()["defects"])
+
+
+@pytest.mark.parametrize("how", ["page", "programme"])
+def test_a_no_that_is_repeated_outdates_the_drafts_before_it(parts: Parts, how: str) -> None:
+    say_no = {"page": lambda: parts.decide(AMINA, False), "programme": lambda: parts.withdraw(AMINA)}[how]
+    parts.decide(AMINA, True)
+    say_no()
+    draft = parts.draft(AMINA)
+    say_no()
+    parts.records.forget(WELFARE, AMINA)
+    with pytest.raises(DraftOutdated):
+        parts.post(draft)
+    assert parts.consents(AMINA) == set()
+    parts.post(parts.draft(AMINA))
+    assert parts.consents(AMINA) == {AMINA}
