@@ -28,6 +28,9 @@ VOLUMES = Path("/volumes")
 ADMIN = Path("/admin")
 DATA = Path("/data")
 WITH_STEWARD = "usecase"
+SERVERS = ("rabbitmq", "postgresql")
+# Containers begin as root and give that up at once; nothing in them may take it back through a set-uid program.
+CONFINED = ["no-new-privileges:true"]
 
 
 class ComposeAddresses:
@@ -78,7 +81,7 @@ def render(topology: Topology) -> str:
     for name in names:
         services[name] = _service(name, own[name, "main"], with_steward=name in usecases)
     services["steward"] = _steward(names)
-    volumes = ["admin", "steward", "rabbitmq", "postgresql", *names]
+    volumes = [*(f"admin-{server}" for server in SERVERS), "steward", *SERVERS, *names]
     document = {
         "name": "sandroad",
         "services": services,
@@ -99,8 +102,8 @@ def initialise(volumes: Path = VOLUMES, steward: Path = STEWARD, admin: Path = A
     """Make what is missing: the administrators' passwords, all secrets, one settings file per service in its own volume."""
     topology = Topology.read(ROOT / "country")
     secrets = Secrets(steward / "steward")
-    for server in ("rabbitmq", "postgresql"):
-        write_private(admin / server, secrets.password(f"admin/{server}"))
+    for server in SERVERS:
+        write_private(admin / server / "password", secrets.password(f"admin/{server}"))
     plan = _plan(topology, secrets)
     secrets.save()
     for process in plan:
@@ -135,7 +138,7 @@ def _plan(topology: Topology, secrets: Secrets) -> list[Process]:
 
 
 def _provisioned(secrets: Secrets) -> Provision:
-    rabbitmq, postgresql = (quote(secrets.password(f"admin/{server}")) for server in ("rabbitmq", "postgresql"))
+    rabbitmq, postgresql = (quote(secrets.password(f"admin/{server}")) for server in SERVERS)
     return Provision(
         f"amqp://admin:{rabbitmq}@rabbitmq:5672/", f"postgresql://postgres:{postgresql}@postgresql:5432/postgres", DATA
     )
@@ -153,12 +156,12 @@ def _names(topology: Topology) -> list[str]:
 
 
 def _rabbitmq() -> dict[str, Any]:
-    start = "RABBITMQ_DEFAULT_USER=admin RABBITMQ_DEFAULT_PASS=$$(cat /admin/rabbitmq) exec docker-entrypoint.sh rabbitmq-server"
+    start = "RABBITMQ_DEFAULT_USER=admin RABBITMQ_DEFAULT_PASS=$$(cat /admin/password) exec docker-entrypoint.sh rabbitmq-server"
     return {
         "image": "rabbitmq:4-management",
         "hostname": "rabbitmq",
         "entrypoint": ["sh", "-c", start],
-        "volumes": ["rabbitmq:/var/lib/rabbitmq", "admin:/admin:ro"],
+        "volumes": ["rabbitmq:/var/lib/rabbitmq", "admin-rabbitmq:/admin:ro"],
         "networks": ["sandroad"],
         "depends_on": _after("init"),
         "healthcheck": _check(
@@ -169,11 +172,11 @@ def _rabbitmq() -> dict[str, Any]:
 
 
 def _postgresql() -> dict[str, Any]:
-    start = "POSTGRES_PASSWORD=$$(cat /admin/postgresql) exec docker-entrypoint.sh postgres -c max_connections=400"
+    start = "POSTGRES_PASSWORD=$$(cat /admin/password) exec docker-entrypoint.sh postgres -c max_connections=400"
     return {
         "image": "postgres:17",
         "entrypoint": ["sh", "-c", start],
-        "volumes": ["postgresql:/var/lib/postgresql/data", "admin:/admin:ro"],
+        "volumes": ["postgresql:/var/lib/postgresql/data", "admin-postgresql:/admin:ro"],
         "networks": ["sandroad"],
         "depends_on": _after("init"),
         "healthcheck": _check("pg_isready -q -h 127.0.0.1 -U postgres", start="60s", every="2s"),
@@ -182,11 +185,13 @@ def _postgresql() -> dict[str, Any]:
 
 
 def _init(names: list[str]) -> dict[str, Any]:
-    volumes = ["admin:/admin", "steward:/steward", *(f"{name}:{VOLUMES}/{name}" for name in names)]
+    servers = (f"admin-{server}:{ADMIN}/{server}" for server in SERVERS)
+    volumes = [*servers, "steward:/steward", *(f"{name}:{VOLUMES}/{name}" for name in names)]
     return {
         "build": ".",
         "image": "sandroad:local",
         "command": ["sandroad", "compose-init"],
+        "security_opt": [*CONFINED],
         "environment": {"SANDROAD_LAB": "${SANDROAD_LAB:-true}"},
         "volumes": volumes,
         "network_mode": "none",
@@ -197,6 +202,7 @@ def _provision() -> dict[str, Any]:
     return {
         "image": "sandroad:local",
         "command": ["sandroad", "compose-provision"],
+        "security_opt": [*CONFINED],
         "volumes": ["steward:/steward"],
         "networks": ["sandroad"],
         "depends_on": {
@@ -211,6 +217,7 @@ def _service(name: str, port: int, *, with_steward: bool) -> dict[str, Any]:
     service: dict[str, Any] = {
         "image": "sandroad:local",
         "command": ["run-as-sandroad", "sandroad", "serve", f"{DATA}/settings.json"],
+        "security_opt": [*CONFINED],
         "volumes": [f"{name}:{DATA}"],
         "networks": {"sandroad": {"aliases": [f"{name}.localhost"]}},
         "ports": [f"127.0.0.1:{port}:{port}"],
@@ -230,6 +237,7 @@ def _steward(names: list[str]) -> dict[str, Any]:
     return {
         "image": "sandroad:local",
         "command": ["sandroad", "compose-steward"],
+        "security_opt": [*CONFINED],
         "environment": {"SANDROAD_DATA": str(STEWARD), "SANDROAD_POPULATION": "${SANDROAD_POPULATION:-2000}"},
         "volumes": [f"steward:{STEWARD}"],
         "networks": ["sandroad"],

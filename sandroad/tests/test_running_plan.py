@@ -176,6 +176,15 @@ class TestTheComposeFile:
             ]
             assert sorted(users) == sorted(["init", process])
 
+    def test_a_server_sees_its_own_administrators_password_and_not_the_others(self) -> None:
+        for server in ("rabbitmq", "postgresql"):
+            assert [volume.split(":")[0] for volume in self.services[server]["volumes"]] == [server, f"admin-{server}"]
+            assert f"admin-{server}:/admin/{server}" in self.services["init"]["volumes"]
+
+    def test_no_process_of_ours_can_gain_privileges_in_its_container(self) -> None:
+        for name in (*prepared_names(), "init", "provision", "steward"):
+            assert self.services[name]["security_opt"] == ["no-new-privileges:true"], name
+
     def test_every_process_has_a_container(self) -> None:
         assert set(prepared_names()) <= self.services.keys()
 
