@@ -37,6 +37,7 @@ from sandroad.storage import Database
 log = logging.getLogger(__name__)
 RETRIED_STATUSES = frozenset({408, 425, 429})
 FEWEST_ATTEMPTS = 30  # before giving up: a laptop that slept for two days has not tried for two days
+LONGEST_DELAY = 600.0
 ERASED_AT_ONCE = 500
 
 
@@ -140,8 +141,12 @@ class Outbox:
         target: str,
         json_body: Any = None,
         headers: Mapping[str, str] | None = None,
+        after: float = 0.0,
     ) -> None:
-        """Write a call in the caller's own transaction. The same id again is ignored: it was written before."""
+        """Write a call in the caller's own transaction, to be made ``after`` seconds (up to ``LONGEST_DELAY``).
+
+        The same id again is ignored: it was written before.
+        """
         if connection.execute(select(self.table.c.position).where(self.table.c.id == id)).first():
             return
         content = b"" if json_body is None else json.dumps(json_body, ensure_ascii=False).encode()
@@ -158,7 +163,7 @@ class Outbox:
                 body=content,
                 state="waiting",
                 attempts=0,
-                due=now,
+                due=now + min(after, LONGEST_DELAY),
                 written=now,
                 reason="",
             )
@@ -267,7 +272,7 @@ class Outbox:
                     if row["key"] in self._busy:
                         continue
                     # Nothing is ever due later than this, unless the clock was set back.
-                    if row["due"] <= now or row["due"] > now + 2 * self._longest_wait:
+                    if row["due"] <= now or row["due"] > now + LONGEST_DELAY:
                         entry = self._still_waiting(row)
                         self._busy.add(row["key"])
                         return entry

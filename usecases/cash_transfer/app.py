@@ -23,7 +23,7 @@ from usecases.cash_transfer.office import Office
 from usecases.cash_transfer.operations.eligibility_decision import SOCIAL, EligibilityDecision
 from usecases.cash_transfer.operations.enrolment import PAYEE, RECORD, Enrolment
 from usecases.cash_transfer.operations.payment import BULK, VALIDATION, Payment
-from usecases.cash_transfer.operations.reconciliation import DETAIL, Reconciliation
+from usecases.cash_transfer.operations.reconciliation import DETAIL, OUTCOME, Reconciliation
 from usecases.cash_transfer.operations.registration import Registration
 from usecases.cash_transfer.operations.verification import Verification
 from usecases.cash_transfer.pages import pages
@@ -55,6 +55,7 @@ def create_app(config: Config) -> Flask:
             VALIDATION: reconciliation.on_order_sent,
             BULK: reconciliation.on_order_sent,
             DETAIL: reconciliation.on_detail,
+            OUTCOME: reconciliation.on_outcome,
         },
         died={
             SOCIAL: decision.on_registry_told,
@@ -62,6 +63,8 @@ def create_app(config: Config) -> Flask:
             PAYEE: enrolment.on_payee_refused,
             VALIDATION: reconciliation.on_order_refused,
             BULK: reconciliation.on_order_refused,
+            DETAIL: reconciliation.on_detail_refused,
+            OUTCOME: reconciliation.on_outcome_refused,
         },
     )
     for tables in (metadata, plumbing):

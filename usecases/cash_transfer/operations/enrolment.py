@@ -20,6 +20,7 @@ from usecases.cash_transfer.store.trace import TraceLine
 
 ENROLMENT = "Enrolment"
 RECORD, PAYEE = "beneficiary-record", "payee"
+KNOWN = "already_registered"  # payments' word for a payee that it took before; a change never meets it
 
 
 class Enrolment:
@@ -110,11 +111,15 @@ class Enrolment:
         self._settle(rows, request, dict.fromkeys(rows.beneficiaries.asked_under(request), reply.reason()))
 
     def _settle(self, rows: Rows, request: str, failed: Mapping[str, str]) -> None:
+        known: list[Beneficiary] = []
         for functional_id in rows.beneficiaries.asked_under(request):
             beneficiary = rows.beneficiaries.get(functional_id)
             if beneficiary.state != "registering":
                 continue
-            if functional_id in failed:
+            if KNOWN in failed.get(functional_id, ""):
+                known.append(beneficiary)
+                said = f"{KNOWN}: the account is changed instead"
+            elif functional_id in failed:
                 reason = failed[functional_id] or "payments gave no reason"
                 rows.beneficiaries.put(replace(beneficiary, state="failed", reason=reason))
                 said = f"not accepted: {reason}"
@@ -128,6 +133,8 @@ class Enrolment:
             )
             rows.trace.add(line)
         rows.beneficiaries.answered(request)
+        if known:
+            self._ask_payments(rows, "update-beneficiary-details", request_id("known", request), known)
 
     def _tell_registry(self, rows: Rows, request: str, changed: Beneficiary) -> None:
         self._office.outbox.put(

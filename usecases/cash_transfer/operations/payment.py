@@ -53,17 +53,21 @@ class Payment:
         """Prepare the next attempt for the instructions of a cycle that failed, at the payees' present accounts.
 
         Only what payments has finally failed is tried again: what is still under way might arrive, and would be paid twice.
+        Who has died or withdrawn consent since is held out, as in ``open_cycle``.
         """
+        with self._office.store.read() as rows:
+            payees = self._to_retry(rows, cycle)
+        held = self._held(list(payees.values()), cycle, officer)
         with self._office.store.begin() as rows:
+            still = self._to_retry(rows, cycle)
             wanted = [
-                each
-                for each in rows.batches.failed_in(cycle)
-                if each.attempt <= self._office.programme.retries and self._is_active(rows, each.functional_id)
+                each for each in rows.batches.failed_in(cycle) if each.functional_id in payees.keys() & still.keys()
             ]
             if not wanted:
                 raise NothingToPay(f"nothing in cycle {cycle} has failed and can be tried again with an accepted payee")
             attempt = max(each.attempt for each in wanted) + 1
-            return self._prepare(rows, cycle, attempt, officer, [self._again(each, attempt) for each in wanted])
+            again = [self._again(each, attempt, held) for each in wanted]
+            return self._prepare(rows, cycle, attempt, officer, again)
 
     def validate(self, batch: str, officer: str) -> Batch:
         """Ask payments to look up every payee of a batch; a batch that was asked about stays as it is."""
@@ -105,7 +109,9 @@ class Payment:
         if all(each.state == "held" for each in instructions):
             raise NothingToPay(f"everybody in cycle {cycle} is held back: {instructions[0].reason}")
         prepared = []
-        for part, start in enumerate(range(0, len(instructions), PART), start=1):
+        # What fails later than the rest of a cycle makes further parts of an attempt that exists already.
+        first = rows.batches.parts(cycle, attempt) + 1
+        for part, start in enumerate(range(0, len(instructions), PART), start=first):
             identity = batch_id(self._office.programme.id, cycle, attempt, part)
             batch = Batch(identity, cycle, attempt, part, "prepared", officer, self._office.now())
             content = [replace(each, batch_id=identity) for each in instructions[start : start + PART]]
@@ -128,13 +134,19 @@ class Payment:
             reason,
         )
 
-    def _again(self, failed: Instruction, attempt: int) -> Instruction:
+    def _again(self, failed: Instruction, attempt: int, held: Mapping[str, str]) -> Instruction:
         identity = instruction_id(self._office.programme.id, failed.cycle, failed.functional_id, attempt)
-        return replace(failed, id=identity, attempt=attempt, state="planned", reason="")
+        reason = held.get(failed.functional_id, "")
+        return replace(failed, id=identity, attempt=attempt, state="held" if reason else "planned", reason=reason)
 
-    def _is_active(self, rows: Rows, functional_id: str) -> bool:
-        beneficiary = rows.beneficiaries.find(functional_id)
-        return beneficiary is not None and beneficiary.state == "active"
+    def _to_retry(self, rows: Rows, cycle: str) -> dict[str, Beneficiary]:
+        """Return the active beneficiaries, by functional id, whose last attempt has failed and is not the last allowed."""
+        found = (
+            rows.beneficiaries.find(each.functional_id)
+            for each in rows.batches.failed_in(cycle)
+            if each.attempt <= self._office.programme.retries
+        )
+        return {each.functional_id: each for each in found if each is not None and each.state == "active"}
 
     def _held(self, active: Sequence[Beneficiary], cycle: str, officer: str) -> dict[str, str]:
         """Look at those whose enrolment rests on consent once more; return who is held back and why."""
@@ -152,7 +164,7 @@ class Payment:
             raise NothingToPay(f"batch {batch.id} has no instruction that can be paid")
         self._office.outbox.put(
             rows.connection,
-            id=f"{kind}:{batch.id}",
+            id=f"{kind}:{batch.id}" if kind == BULK else f"{kind}:{batch.id}:{self._office.now():%Y%m%d%H%M%S%f}",
             key=f"batch:{batch.id}",
             kind=kind,
             method="POST",

@@ -47,11 +47,15 @@ class Applications:
         The same holder again changes nothing. An unknown household ("") holds the person's place only.
         """
         wanted = [f"person:{functional_id}"] + ([f"household:{household}"] if household else [])
+        found = self._connection.execute(select(places).where(places.c.place.in_(wanted)))
+        held = {row.place: row.holder for row in found}
+        # Both are looked at before either is taken: the refused must not go on holding the other place.
         for place in wanted:
-            held = self._connection.execute(select(places.c.holder).where(places.c.place == place)).scalar()
-            if held is not None and held != holder:
-                raise DuplicateHousehold(f"{place.split(':')[0]} is in the programme already, by {held}", holder=held)
-            if held is None:
+            if held.get(place, holder) != holder:
+                said = f"{place.split(':')[0]} is in the programme already, by {held[place]}"
+                raise DuplicateHousehold(said, holder=held[place])
+        for place in wanted:
+            if place not in held:
                 self._connection.execute(insert(places).values(place=place, holder=holder))
 
     def free_place(self, holder: str) -> None:

@@ -37,6 +37,11 @@ class Batches:
         """Tell whether a cycle was opened."""
         return self._connection.execute(select(batches.c.id).where(batches.c.cycle == cycle)).first() is not None
 
+    def parts(self, cycle: str, attempt: int) -> int:
+        """Return the number of the last part of an attempt, 0 if there is none."""
+        mine = (batches.c.cycle == cycle) & (batches.c.attempt == attempt)
+        return int(self._connection.execute(select(func.max(batches.c.part)).where(mine)).scalar() or 0)
+
     def add(self, batch: Batch, content: Iterable[Instruction]) -> None:
         """Keep a new batch with its instructions."""
         self._connection.execute(insert(batches).values(**_batch_row(batch)))
