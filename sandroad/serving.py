@@ -29,12 +29,23 @@ def serving(create_app: Callable[[Any], Flask], config_kind: type[AppConfig]) ->
     return run
 
 
+def server_of(app: Flask, host: str, port: int, threads: int) -> Any:
+    """Return the server of ``app``.
+
+    It spools a body to the disk before the app sees who calls, so it ends what is far over the app's limit by itself; what is
+    little over it reaches the app, whose refusal says more.
+    """
+    limit = app.config["MAX_CONTENT_LENGTH"] or 16 * 1024 * 1024
+    return waitress.create_server(
+        app, host=host, port=port, threads=threads, ident=None, clear_untrusted_proxy_headers=True,
+        channel_timeout=120, max_request_body_size=2 * limit + 65_536, backlog=512,
+        asyncore_use_poll=True,
+    )  # fmt: skip
+
+
 def serve_until_signal(app: Flask, config: AppConfig) -> None:
     """Serve ``app`` on the configured address until the process is asked to end."""
-    server = waitress.create_server(
-        app, host=config.host, port=config.port, threads=config.threads, ident=None, clear_untrusted_proxy_headers=True,
-        channel_timeout=120, max_request_body_size=1 << 30, backlog=512, asyncore_use_poll=True,
-    )  # fmt: skip
+    server = server_of(app, config.host, config.port, config.threads)
     state = running(app)
     state.start()
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
-import waitress
 from flask import Flask
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from sandroad.callers import GATEWAY_SECRET_HEADER
-from sandroad.serving import end_serving
+from sandroad.serving import end_serving, server_of
 from sandroad.settings import AppConfig
 from sandroad.web import running
 
@@ -47,7 +46,7 @@ def config_for_tests(kind: type[C], folder: Path, **changed: Any) -> C:
 @contextlib.contextmanager
 def served(app: Flask, port: int = 0) -> Iterator[str]:
     """Serve ``app`` on loopback with its background work running; yield its base URL."""
-    server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8, asyncore_use_poll=True)
+    server = server_of(app, "127.0.0.1", port, threads=8)
     state = running(app)
     state.start()
     thread = threading.Thread(target=server.run, daemon=True)

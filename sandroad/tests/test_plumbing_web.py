@@ -1,5 +1,6 @@
 """An app over real HTTP: who is let in, what a broken request is told, and that nothing leaks."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,12 @@ def test_a_broken_request_is_told_where_it_is_broken(
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
     if where is not None:
         assert (answer.json()["errors"][0]["where"], answer.json()["errors"][0]["at"]) == (where, at)
+
+
+def test_a_body_far_over_the_limit_is_ended_before_it_is_spooled_to_the_disk(url: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5) as connection:
+        connection.sendall(b"PUT /things/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\nx")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_fault_tells_the_caller_nothing_of_its_inside(url: str) -> None:
