@@ -12,8 +12,6 @@ from usecases.cash_transfer.refusals import FourEyes, StepOutOfOrder
 
 # An application goes through these, in this order; ``refused`` ends it from anywhere.
 APPLICATION_STATES = ("opened", "identified", "consented", "registered", "visited", "verified", "granted", "enrolled")
-# A batch: prepared → validating → validated → paying → paid; ``rejected`` when payments would not take it.
-BATCH_STATES = ("prepared", "validating", "validated", "paying", "reconciled", "rejected")
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,10 @@ class Beneficiary:
 
 @dataclass(frozen=True)
 class Batch:
-    """The instructions of one cycle and attempt that are released together. Ids have the contract's 12 characters."""
+    """The instructions of one cycle and attempt that are released together. Ids have the contract's 12 characters.
+
+    ``state``: prepared → validating → validated → paying → reconciled; ``rejected`` when payments would not take it.
+    """
 
     id: str
     cycle: str
@@ -119,11 +120,6 @@ class Instruction:
     amount: Money
     state: str = "planned"
     reason: str = ""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in ("held", "paid", "failed")
 
 
 def fixed_id(length: int, *parts: str | int) -> str:

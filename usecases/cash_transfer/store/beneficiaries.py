@@ -95,11 +95,6 @@ class Beneficiaries:
         )
         return list(self._connection.execute(query).scalars())
 
-    def knows_request(self, request_id: str) -> bool:
-        """Tell whether a request id is ours."""
-        query = select(payee_requests.c.request_id).where(payee_requests.c.request_id == request_id).limit(1)
-        return self._connection.execute(query).first() is not None
-
     def answered(self, request_id: str) -> None:
         """Note that a request was answered: a repeated callback changes nothing."""
         self._connection.execute(
