@@ -18,6 +18,7 @@ from usecases.cash_transfer.scenario.payment import PaymentAct
 from usecases.cash_transfer.scenario.planted_list import play_list
 from usecases.cash_transfer.scenario.refusals import Refusals
 from usecases.cash_transfer.scenario.stage import Output, Stage
+from usecases.cash_transfer.scenario.summary import introduce, tell_in_short
 from usecases.cash_transfer.scenario.waiting import NeverCame
 
 NOTHING: dict[str, Any] = {
@@ -45,6 +46,8 @@ def play(sandbox: Sandbox, *, output: Output) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         "verdict": "failed" if stage.trouble else "ok",
     }
+    if not stage.trouble:
+        tell_in_short(stage, result)
     stage.say()
     stage.say(f"== {'Everything adds up.' if not stage.trouble else 'It does not add up:'} ({result['seconds']} s)")
     for line in stage.trouble:
@@ -53,8 +56,8 @@ def play(sandbox: Sandbox, *, output: Output) -> dict[str, Any]:
 
 
 def _play(stage: Stage, result: dict[str, Any]) -> None:
-    stage.say("Household Support Grant: each line below a scene is one signed message between two organisations.")
-    stage.act("Outreach", "Officers of the ministry log in with their own identity; codes come to their phones.")
+    introduce(stage)
+    stage.act("Before the day begins", "Officers log in at the identity service; a code comes to each one's phone.")
     with stage.scene("Three officers log in"):
         registrar, preparing = stage.officer("registration"), stage.officer("payment")
         approving = stage.officer("approval", besides=preparing)

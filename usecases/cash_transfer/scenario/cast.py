@@ -45,10 +45,14 @@ class Cast:
 
     def officer(self, emails: Sequence[str]) -> Person:
         """Return the planted officer with the first of these e-mail addresses that anybody has."""
-        found = [person for email in emails for person in self._people if person.email.casefold() == email]
+        found = [person for email in emails for person in self.with_email(email)]
         if not found:
             raise LookupError(f"planted.yaml has no officer with the e-mail {', '.join(emails) or '(none)'}")
         return found[0]
+
+    def with_email(self, email: str) -> list[Person]:
+        """Return whom the country has planted with this e-mail address: nobody, or one."""
+        return [person for person in self._people if person.email.casefold() == email.casefold()]
 
     def modality(self, address: str) -> str:
         """Return how an address is paid: the kind of its institution."""

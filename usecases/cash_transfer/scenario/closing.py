@@ -1,5 +1,6 @@
 """The end: do the books agree to the cent, and does every message of the story verify?"""
 
+import csv
 import re
 import subprocess
 import sys
@@ -34,16 +35,17 @@ def close_books(stage: Stage) -> dict[str, str]:
     return {"debits": str(debits), "credits": str(credits), "in_flight": str(in_flight)}
 
 
-def prove(stage: Stage) -> dict[str, int]:
+def prove(stage: Stage) -> dict[str, Any]:
     """Export the evidence of every message and have it verified without the sandbox; return the result's ``evidence``."""
     folder = _fresh_folder(stage.sandbox.evidence_folder)
     files = [file for exchange in stage.watch.exchanges for file in _exported(stage, exchange, folder)]
+    _write_list(stage, folder)
     verified = sum(_valid(stage, files[start : start + AT_ONCE]) for start in range(0, len(files), AT_ONCE))
     stage.expect(bool(files) and verified == len(files), f"{verified} of {len(files)} containers verify")
     stage.say(
-        f"      {len(files)} messages are kept in {folder}, {verified} of them verify offline against anchor.json"
+        f"      {len(files)} requests and answers are exported, {verified} of them verify offline, by the anchor alone"
     )
-    return {"messages": len(files), "verified": verified}
+    return {"messages": len(files), "verified": verified, "folder": str(folder)}
 
 
 def _fresh_folder(parent: Path) -> Path:
@@ -64,7 +66,7 @@ def _exported(stage: Stage, exchange: Exchange, folder: Path) -> list[Path]:
     for side in ("request", "response"):
         answer = steward.request("GET", f"/-/evidence?id={exchange.request_id}&side={side}")
         if answer.status_code == 200:
-            path = folder / f"{exchange.request_id}-{side}.asice"
+            path = folder / f"{exchange.number:04}-{side}.asice"
             path.write_bytes(answer.content)
             files.append(path)
         elif not exchange.fault:
@@ -72,6 +74,15 @@ def _exported(stage: Stage, exchange: Exchange, folder: Path) -> list[Path]:
                 False, f"no evidence of the {side} {exchange.request_id} ({exchange.title}): {answer.status_code}"
             )
     return files
+
+
+def _write_list(stage: Stage, folder: Path) -> None:
+    """Write which number is which message, for whoever opens the containers."""
+    with (folder / "messages.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [exchange.shown for exchange in stage.watch.exchanges]
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _is_metadata_only(stage: Stage, service: str) -> bool:

@@ -104,7 +104,7 @@ def play_household(stage: Stage, registrar: Desk, person: Person) -> None:
         name = f"{application['record'].get('firstName', '')} {application['record'].get('lastName', '')}"
         stage.expect(name == person.name, f"the population registry shows {name!r}, not {person.name!r}")
         stage.say(
-            f"      the form is filled from the population registry: {name}; the ministry knows them as {household.functional_id}"
+            f"      the form is filled from the population registry: {name}; the functional id is {household.functional_id}"
         )
     with stage.scene("An officer visits and notes what is seen, and which account the household names"):
         household.visit()
@@ -117,13 +117,13 @@ def play_household(stage: Stage, registrar: Desk, person: Person) -> None:
             "      answers: "
             + ", ".join(f"{name}: {'yes' if said else 'no'}" for name, said in application["answers"].items())
         )
-    stage.act("Eligibility", "The programme's own rules decide; the reasons are kept, and told by letter.")
+    stage.act("Eligibility", "The programme's own rules decide; the reasons are kept, and told by text message.")
     with stage.scene("The rules look at registry, visit and answers"):
         decision = household.take("decision")["decision"]
         stage.expect(bool(decision["eligible"]), f"{person.name} is not eligible: {decision['reasons']}")
         granted = f"band {decision['band']}, {decision['package']}, {decision['amount']} {decision['currency']}"
         stage.say(f"      {granted}: {decision['reasons'][-1]}")
-        stage.say(f"      letter: {stage.phones.letter(person.phone, 'granted')}")
+        stage.say(f"      text message: {stage.phones.letter(person.phone, 'granted')}")
         stage.settle()
     stage.act(
         "Enrolment", "The household becomes a beneficiary; payments learns its account, under its functional id only."

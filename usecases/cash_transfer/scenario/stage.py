@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 from sandroad.running.client import Sandbox
@@ -12,7 +13,7 @@ from usecases.cash_transfer.scenario.desk import Desk
 from usecases.cash_transfer.scenario.phones import Phones
 from usecases.cash_transfer.scenario.places import Places
 from usecases.cash_transfer.scenario.waiting import until
-from usecases.cash_transfer.scenario.watch import Watch
+from usecases.cash_transfer.scenario.watch import Exchange, Watch
 
 Output = Callable[[str], Any]
 
@@ -32,13 +33,17 @@ class Stage:
         self.trouble: list[str] = []
         self._output = output
         self._step = ""
+        self._held: list[str] | None = None
         consent = self.places.app("consent")
         self.consent_page = consent.public_url or consent.url
         self.base = self.places.ministry.public_url or self.places.ministry.url
 
     def say(self, line: str = "") -> None:
-        """Print one line."""
-        self._output(line)
+        """Print one line; what a scene has found stands below the messages that led to it."""
+        if self._held is None:
+            self._output(line)
+        else:
+            self._held.append(line)
 
     def act(self, step: str, meaning: str) -> None:
         """Begin a step of the programme."""
@@ -51,17 +56,29 @@ class Stage:
     def scene(self, title: str) -> Iterator[None]:
         """Play a scene, then show which messages it made."""
         self.say(f"-- {title}")
-        yield
-        self.show_messages()
+        self._held = []
+        try:
+            yield
+            self.show_messages()
+        finally:
+            found, self._held = self._held, None
+            for line in found:
+                self.say(line)
 
     def show_messages(self) -> None:
-        """Show the exchanges that are new: who asked whom, the answer, and the id that finds the evidence."""
-        for each in self.watch.collect(self._step):
-            consumer, provider = self.places.member_name(each.consumer), self.places.member_name(each.provider)
-            said = f"{each.status}" if not each.fault else each.fault
-            self.say(
-                f"      {consumer} -> {provider}: {each.title} | {said} | {each.milliseconds} ms | message {each.message_id}"
-            )
+        """Show the exchanges that are new: number, who asked whom what, and the answer; the same in a row in one line."""
+        for line, same in groupby(self.watch.collect(self._step), key=self._told):
+            alike = list(same)
+            first, last = alike[0], alike[-1]
+            numbers = f"{first.number}" if first is last else f"{first.number}-{last.number}"
+            self._output(f"{numbers:>7}  {line}, {max(each.milliseconds for each in alike)} ms")
+
+    def _told(self, each: Exchange) -> str:
+        consumer, provider = self.places.member_name(each.consumer), self.places.member_name(each.provider)
+        if consumer == provider:
+            consumer, provider = f"{consumer}, {_system(each.consumer)}", f"its {_system(each.provider)}"
+        answer = each.fault or ("ok" if each.status < 400 else f"refused, {each.status}")
+        return f"{consumer} -> {provider}: {each.title} | {answer}"
 
     def refusal(self, case: str, expected: str, got: str, meaning: str) -> None:
         """Note a refusal that was played on purpose, and whether it was the right one."""
@@ -98,6 +115,10 @@ class Stage:
         """Wait until the ministry's app has nothing left to send."""
         steward = self.sandbox.steward(self.places.ministry.name)
         until(lambda: steward.get("/-/outbox")["waiting"] == 0, "the ministry's outgoing calls")
+
+
+def _system(identifier: str) -> str:
+    return identifier.rsplit("/", 1)[-1].lower().replace("-", " ")
 
 
 def person_line(person: Person) -> str:
