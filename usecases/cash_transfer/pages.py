@@ -7,6 +7,7 @@ from flask import Blueprint, redirect, render_template, request
 
 from sandroad.problems import Refusal
 from sandroad.web import resource, running
+from usecases.cash_transfer.domain import APPLICATION_STATES
 from usecases.cash_transfer.office import Office
 from usecases.cash_transfer.operations.eligibility_decision import EligibilityDecision
 from usecases.cash_transfer.operations.enrolment import Enrolment
@@ -70,7 +71,7 @@ def show_case(number: str) -> Any:
     who = officer()
     with resource(Office).store.read() as rows:
         case, trace = rows.applications.get(number), rows.trace.of(number)
-    return _page("case.html", who, case=case, trace=trace)
+    return _page("case.html", who, case=case, trace=trace, states=APPLICATION_STATES)
 
 
 @pages.post("/cases/<number>/visit")
