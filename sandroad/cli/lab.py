@@ -1,5 +1,6 @@
 """`clock` and `fault`: moving business time, and breaking things on purpose."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -68,18 +69,43 @@ def fault() -> None:
 def list_faults(data: Path) -> None:
     """List what can be broken where, and what is broken now."""
     sandbox = Sandbox(data)
+    where: dict[tuple[str, str], list[str]] = {}
+    for process, known in _faults(sandbox):
+        for each in known or ():
+            where.setdefault((each["name"], each["meaning"]), []).append(process)
+    for (name, meaning), processes in where.items():
+        click.echo(f"  {name:<16} {meaning}\n{'':<19}at {', '.join(processes)}")
+    click.echo(f"  {STOP:<16} the process is ended, and stays so until `fault off {STOP}`\n{'':<19}at any process")
+    broken = broken_now(sandbox)
+    for line in broken:
+        click.echo(f"{click.style('ON', fg='red')} {line}")
+    if not broken:
+        click.echo("nothing is broken now; break something: sandroad fault on NAME PROCESS [parameter=value]")
+
+
+def broken_now(sandbox: Sandbox) -> list[str]:
+    """Return in words what is broken at this moment: faults that are on, and processes that do not answer."""
+    found = []
+    for process, known in _faults(sandbox):
+        if known is None:
+            found.append(f"{process} does not answer: mend with `sandroad fault off {STOP} {process}`")
+        for each in known or ():
+            if each["on"]:
+                given = "".join(f" {name}={value}" for name, value in (each["parameters"] or {}).items())
+                found.append(
+                    f"{each['name']}{given} at {process}: mend with `sandroad fault off {each['name']} {process}`"
+                )
+    return found
+
+
+def _faults(sandbox: Sandbox) -> Iterator[tuple[str, list[dict[str, Any]] | None]]:
+    """Yield each process with the faults that it knows, None if it does not answer."""
     for process in sandbox.processes:
-        if not process.managed:
-            continue
-        try:
-            known = sandbox.steward(process.name).get("/-/faults")
-        except SandboxError as defect:
-            click.echo(f"  {process.name:<20} {click.style('down', fg='red')}  {defect}")
-            continue
-        for each in known:
-            mark = click.style("ON ", fg="red") if each["on"] else "off"
-            click.echo(f"  {mark} {process.name:<20} {each['name']:<16} {each['meaning']} {each['parameters'] or ''}")
-    click.echo(f"  any process can be stopped: sandroad fault on {STOP} PROCESS")
+        if process.managed:
+            try:
+                yield process.name, sandbox.steward(process.name).get("/-/faults")
+            except SandboxError:
+                yield process.name, None
 
 
 @fault.command("on")

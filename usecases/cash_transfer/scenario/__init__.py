@@ -18,7 +18,7 @@ from usecases.cash_transfer.scenario.payment import PaymentAct
 from usecases.cash_transfer.scenario.planted_list import play_list
 from usecases.cash_transfer.scenario.refusals import Refusals
 from usecases.cash_transfer.scenario.stage import Output, Stage
-from usecases.cash_transfer.scenario.summary import introduce, tell_in_short
+from usecases.cash_transfer.scenario.summary import introduce, tell_in_short, tell_what_is_broken
 from usecases.cash_transfer.scenario.waiting import NeverCame
 
 NOTHING: dict[str, Any] = {
@@ -52,11 +52,14 @@ def play(sandbox: Sandbox, *, output: Output) -> dict[str, Any]:
     stage.say(f"== {'Everything adds up.' if not stage.trouble else 'It does not add up:'} ({result['seconds']} s)")
     for line in stage.trouble:
         stage.say(f"   {line}")
+    if stage.trouble:
+        tell_what_is_broken(stage)
     return result
 
 
 def _play(stage: Stage, result: dict[str, Any]) -> None:
     introduce(stage)
+    tell_what_is_broken(stage)
     stage.act("Before the day begins", "Officers log in at the identity service; a code comes to each one's phone.")
     with stage.scene("Three officers log in"):
         registrar, preparing = stage.officer("registration"), stage.officer("payment")

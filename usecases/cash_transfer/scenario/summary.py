@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sandroad.cli.lab import broken_now
 from usecases.cash_transfer.scenario.cast import Person
 from usecases.cash_transfer.scenario.stage import Stage
 
@@ -23,6 +24,12 @@ def introduce(stage: Stage) -> None:
     stage.say(f"{stage.programme.name}: people apply, agree, are found eligible and are paid. How to read this:")
     for line in HOW_TO_READ.rstrip().splitlines():
         stage.say(line)
+
+
+def tell_what_is_broken(stage: Stage) -> None:
+    """Name the faults that somebody has switched on: they explain what is seen."""
+    for line in broken_now(stage.sandbox):
+        stage.say(f"   broken on purpose: {line}")
 
 
 def tell_in_short(stage: Stage, result: Mapping[str, Any]) -> None:
