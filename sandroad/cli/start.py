@@ -26,7 +26,7 @@ from sandroad.running.orders import is_running, order
 from sandroad.running.plan import CENTRAL, PORTS_PER_SANDBOX
 from sandroad.running.provision import Provision
 from sandroad.running.secrets import private_folder
-from sandroad.running.settle import wait_until_healthy
+from sandroad.running.settle import silent_others, wait_until_healthy
 
 
 @click.command()
@@ -243,7 +243,10 @@ def _wait_until_settled(
         if began is not None and settled.get("began") != began:
             settled = {}  # an earlier start's
         if settled.get("ok"):
-            return click.echo(f"ready in {settled['ready_seconds']} s" if supervisor else "ready", err=True)
+            click.echo(f"ready in {settled['ready_seconds']} s" if supervisor else "ready", err=True)
+            for line in silent_others(Sandbox(data)):
+                click.echo(f"  {line}", err=True)
+            return
         if settled:
             raise SandboxError(f"not ready: {settled['reason']} (logs: {data / 'logs'})")
         if supervisor and supervisor.poll() is not None:

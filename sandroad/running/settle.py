@@ -46,10 +46,13 @@ def progress(data: Path, line: str) -> None:
 
 
 def wait_until_healthy(sandbox: Sandbox, processes: list[Running], longest: float = LONGEST_START) -> None:
-    """Return when all answer 200 to their health check; raise ``SandboxError`` naming those that do not, and why."""
+    """Return when all answer 200 to their health check; raise ``SandboxError`` naming those that do not, and why.
+
+    What others run is not waited for: its operators may need this sandbox first, for the secret of their gateway.
+    """
     deadline = time.monotonic() + longest
     before = _restarts(sandbox.data)
-    waiting = {p.name: "no answer" for p in processes if p.health_url}
+    waiting = {p.name: "no answer" for p in processes if p.health_url and p.managed}
     with requests.Session() as session:
         session.trust_env = False
         while waiting:
@@ -72,6 +75,18 @@ def wait_until_healthy(sandbox: Sandbox, processes: list[Running], longest: floa
                 raise SandboxError("not healthy: " + "; ".join(f"{name}: {why}" for name, why in waiting.items()))
             if waiting:
                 time.sleep(0.05)  # polling processes that are starting: they have no way to tell us
+
+
+def silent_others(sandbox: Sandbox) -> list[str]:
+    """Return in a line each which products that others run do not answer their health check."""
+    with requests.Session() as session:
+        session.trust_env = False
+        said = {p: health(session, p) for p in sandbox.processes if p.health_url and not p.managed}
+    return [
+        f"{p.name}, which others run, is not there yet ({p.health_url}: {why}); its gateway waits for it"
+        for p, why in said.items()
+        if why != "ok"
+    ]
 
 
 def _restarts(data: Path) -> dict[str, int]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections import namedtuple
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sandroad import cli
 from sandroad.running import doctor
 from sandroad.running.client import Running, Sandbox, SandboxError
 from sandroad.running.doctor import Finding, examine
-from sandroad.running.settle import wait_until_healthy
+from sandroad.running.settle import silent_others, wait_until_healthy
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -155,3 +156,26 @@ def test_a_process_that_ends_again_and_again_is_told_with_its_last_words(tmp_pat
         SandboxError, match=r"^not healthy: doomed ended three times: SettingsError: SANDROAD_X is not set$"
     ):
         wait_until_healthy(sandbox, Polled([doomed]), longest=20)
+
+
+def test_what_others_run_is_named_when_it_is_silent_and_not_waited_for(tmp_path: Path) -> None:
+    doors = [socket.socket(), socket.socket()]
+    for door in doors:
+        door.bind(("127.0.0.1", 0))  # taken, but nobody listens
+    urls = [f"http://127.0.0.1:{door.getsockname()[1]}/health" for door in doors]
+    product, ours = (
+        Running(name, "GOV/LANDS", "block", url, url, url, url, managed=managed)
+        for name, url, managed in (("product", urls[0], False), ("ours", urls[1], True))
+    )
+    processes = [asdict(product), asdict(ours)]
+    described = {"instance": "SANDBOX", "country": "", "transport": "direct", "processes": processes}
+    (tmp_path / "sandbox.json").write_text(json.dumps(described), encoding="utf-8")
+    (tmp_path / "steward").mkdir()
+    (tmp_path / "steward" / "tokens.json").write_text("{}", encoding="utf-8")
+    sandbox = Sandbox(tmp_path)
+    wait_until_healthy(sandbox, [product], longest=0)
+    assert silent_others(sandbox) == [
+        f"product, which others run, is not there yet ({urls[0]}: no answer); its gateway waits for it"
+    ]
+    with pytest.raises(SandboxError, match="ours: no answer"):
+        wait_until_healthy(sandbox, [product, ours], longest=0)
