@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sandroad.settings import AppConfig
+from services.registry.described import check_described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +21,7 @@ class Config(AppConfig):
     def hosted(self) -> tuple[str, ...]:
         """The names of the registries this instance hosts."""
         return tuple(name.strip() for name in self.registries.split(",") if name.strip())
+
+    def check(self) -> None:
+        """Hold the country's schemas and rights for these registries together; raise ``CountryError`` with every complaint."""
+        check_described(self.country, self.name, self.hosted, self.rights)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sandroad.settings import AppConfig
 from usecases.cash_transfer.programme import read_programme
+from usecases.cash_transfer.programme_country import check_against_country
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,5 +35,6 @@ class Config(AppConfig):
         return f"/r1/{self.client}/cash-transfer"
 
     def check(self) -> None:
-        """Read the programme; raise ``CountryError`` with every complaint about it."""
+        """Read the programme and hold it to the country; raise ``CountryError`` with every complaint about it."""
         read_programme(self.country / self.programme)
+        check_against_country(self.country / self.programme, self.country, self.currency)
