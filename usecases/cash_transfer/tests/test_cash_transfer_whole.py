@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -43,8 +44,17 @@ def officers(stage: Stage) -> tuple[Desk, Desk, Desk]:
 
 @pytest.mark.parametrize("run", [1, 2])
 def test_the_story_adds_up_and_can_be_played_again(sandbox: Sandbox, run):
-    result = play(sandbox, output=lambda _line: None)
+    told: list[str] = []
+    result = play(sandbox, output=told.append)
     assert result["trouble"] == []
+    assert told.index("== In short") < len(told) - 10, "the end says where to look"
+    assert not [line for line in told if re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", line)], "ids stand in messages.csv"
+    flipped = told.index("-- One bit of a message is flipped in transit, after it was signed")
+    refused = next(n for n, line in enumerate(told) if n > flipped and "refused as it must be" in line)
+    assert any("| Server.ServerProxy.InvalidSignatureValue" in line for line in told[flipped:refused])
+    numbered = [exchange["number"] for exchange in result["steps"]]
+    assert numbered == list(range(1, len(numbered) + 1))
+    assert (Path(result["evidence"]["folder"]) / "messages.csv").read_text().count("\n") == len(numbered) + 1
     assert result["verdict"] == "ok"
     ledger = {name: Decimal(amount) for name, amount in result["ledger"].items()}
     assert ledger["debits"] == ledger["credits"] + ledger["in_flight"] > 0
