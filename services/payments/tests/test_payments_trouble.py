@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +16,14 @@ from sandroad.web import running
 from services.fsp.tables import credits
 from services.payments.tables import sub_batches
 from services.payments.watch import Watch
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Return when ``condition`` holds; other threads are still at work on it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 def test_a_late_success_is_paid_once_though_it_is_told_twice(network: Any) -> None:
@@ -63,7 +73,8 @@ def test_lost_replies_of_every_kind_repeat_harmlessly(network: Any) -> None:
     network.pay("BATCH1", [*range(1, 13), 99])
     end = network.settled("BATCH1")
     assert (end["completed"], end["failed"]) == (12, 1)
-    assert all(count >= 3 for target, count in calls.items() if "cash-transfer" not in target)
+    # A lost reply's call was executed: the batch may end before every sender has had its answer.
+    eventually(lambda: all(count >= 3 for target, count in calls.copy().items() if "cash-transfer" not in target))
     assert network.conserved() == {"paid_out": Decimal(120), "credited": Decimal(120), "suspense": Decimal(0)}
 
 
