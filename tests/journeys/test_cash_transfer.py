@@ -59,7 +59,7 @@ def test_every_container_verifies_with_tools_that_are_not_ours(embedded: Journey
     assert len(found) > 50
     anchor = tmp_path / "tsa.pem"
     anchor.write_text("".join(embedded.sandbox.steward("central").get("/anchor")["ca_certificates"]))
-    for number, container in enumerate(found[:40]):
+    for number, container in enumerate(found):
         folder = tmp_path / str(number)
         with zipfile.ZipFile(container) as archive:
             archive.extractall(folder)
