@@ -4,7 +4,7 @@ import hmac
 import re
 from dataclasses import dataclass
 
-from flask import Request, g, request
+from flask import Request, g
 
 from sandroad.problems import CallerUnknown, InvalidRequest
 from sandroad.settings import AppConfig
@@ -70,8 +70,3 @@ def is_steward(config: AppConfig, incoming: Request) -> bool:
 def caller() -> Caller:
     """Return the caller of the current request; only in operations that were let in."""
     return g.caller
-
-
-def operation_of_request() -> str:
-    """Return the contract's ``operationId`` of the current request, for logs."""
-    return str(request.endpoint or "")

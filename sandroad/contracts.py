@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,6 @@ class Operation:
     body_required: bool
     body_types: dict[str, Draft202012Validator | None]
     responses: dict[str, dict[str, Draft202012Validator | None]]
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def rule(self) -> str:

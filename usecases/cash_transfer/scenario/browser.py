@@ -72,10 +72,6 @@ class Browser:
         """Follow the link of this id."""
         self.open(urljoin(self.address, self._page.links[link]))
 
-    def has_link(self, link: str) -> bool:
-        """Tell whether the page has a link of this id."""
-        return link in self._page.links
-
     def form_with(self, name: str) -> Form | None:
         """Return the first form that has a field or button of this name."""
         for form in self._page.forms:
